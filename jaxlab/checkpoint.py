@@ -1,0 +1,98 @@
+"""Checkpoints: Orbax behind one small seam.
+
+A step is one commit: a folder that appears whole or not at all, with one item for each part of the state, so that a reader takes only
+what it needs (`params` to generate; everything to go on training):
+
+    checkpoints/500/{params,extra,average,training,config}
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxlab.errors import UserError
+from jaxlab.step import TrainState
+
+
+class Checkpoints:
+    """The saved steps of one workdir. Orbax is imported by the first save or restore: it is slow to import."""
+
+    def __init__(self, workdir: Path, keep: int = 1) -> None:
+        self._folder = workdir.absolute() / 'checkpoints'
+        self._keep = keep
+        self._opened: Any = None
+
+    @property
+    def _manager(self) -> Any:
+        if self._opened is None:
+            import orbax.checkpoint as ocp
+
+            options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, enable_async_checkpointing=True)
+            self._opened = ocp.CheckpointManager(self._folder, options=options)
+        return self._opened
+
+    def latest(self) -> int | None:
+        """Returns the newest saved step, or None."""
+        if not self._folder.is_dir() or not any(entry.name.isdigit() for entry in self._folder.iterdir()):
+            return None
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: TrainState, config: ConfigDict) -> None:
+        """Starts to save the state after `step`; returns once it is copied from the devices, and writes while training goes on."""
+        import orbax.checkpoint as ocp
+
+        items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
+        self._manager.save(step, args=ocp.args.Composite(**items, config=ocp.args.JsonSave(config.to_dict())))
+
+    def restore(self, abstract: TrainState) -> TrainState:
+        """Returns the newest saved state, for training to go on. `abstract` holds shapes with the shardings to restore into."""
+        _, found = self.restore_items(_items(abstract))
+        parts = {name: found.get(name, {}) for name in _PARTS}
+        return TrainState(**parts, **found['training'])
+
+    def restore_items(self, items: Mapping[str, Any], step: int | None = None) -> tuple[int, dict[str, Any]]:
+        """Reads items of a saved step into the shardings that are asked for, from whatever mesh they were saved on.
+
+        Args:
+          items: name ('params', 'average', 'extra', 'training') -> tree of ShapeDtypeStruct with shardings; empty trees are not read.
+          step: which step; default: the newest.
+
+        Returns:
+          (the step, the items).
+
+        Raises:
+          UserError: there is no such step.
+        """
+        saved = self._manager.all_steps() if self.latest() is not None else []
+        wanted = max(saved, default=None) if step is None else step
+        if wanted not in saved:
+            there = f'there are {", ".join(map(str, saved))}' if saved else 'there is none'
+            raise UserError(f'{self._folder.parent}: no checkpoint{"" if step is None else f" of step {step}"}; {there}.')
+        import orbax.checkpoint as ocp
+
+        args = {name: ocp.args.StandardRestore(tree) for name, tree in items.items() if jax.tree.leaves(tree)}
+        return wanted, dict(self._manager.restore(wanted, args=ocp.args.Composite(**args)))
+
+    def wait(self) -> None:
+        """Returns when all saves are on disk."""
+        if self._opened is not None:
+            self._opened.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits for saves, and lets go of Orbax's threads."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+_PARTS = ('params', 'extra', 'average')
+_TRAINING = ('step', 'opt_state', 'key', 'data_offset')  # what only training wants
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+    items = {name: getattr(state, name) for name in _PARTS}
+    items['training'] = {name: getattr(state, name) for name in _TRAINING}
+    return {name: tree for name, tree in items.items() if jax.tree.leaves(tree)}

@@ -1,0 +1,1 @@
+"""Data: raw files in, batches out, every batch a pure function of its number."""

@@ -1,0 +1,86 @@
+"""Byte-level byte-pair encoding: the processor behind `processors/bpe.py` and `processors/published.py`."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, pre_tokenizers
+
+from jaxlab.data.processors import save_assets
+
+
+def byte_of_character() -> dict[str, int]:
+    """Returns the table by which byte-level vocabularies write bytes as printable characters.
+
+    A byte that is a printable character of Latin-1 is written as that; the others, in order, as U+0100, U+0101, …
+    (Radford et al., "Language models are unsupervised multitask learners", 2019: their `encoder.py`.)
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    table = {character: ord(character) for character in alphabet if ord(character) < 256}
+    others = sorted(set(range(256)) - set(table.values()))
+    return table | dict(zip(alphabet[len(table) :], others, strict=True))
+
+
+@dataclass(frozen=True)
+class ByteLevel:
+    """Byte-pair tokens over bytes. See TextProcessor for the methods.
+
+    Attributes:
+      tokenizer: of the `tokenizers` library.
+      vocabulary: how many tokens there are, end_of_text and published special tokens included.
+      end_of_text: which of them begins every document.
+    """
+
+    tokenizer: Tokenizer
+    vocabulary: int
+    end_of_text: int
+
+    def __post_init__(self) -> None:
+        # Text that spells the name of a special token, "<|endoftext|>", is text. A tokenizer's file does not keep this.
+        self.tokenizer.encode_special_tokens = True
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """The bytes of every token: b'' for special tokens, which no text makes."""
+        table = byte_of_character()
+        pieces = [b''] * self.vocabulary
+        added = self.tokenizer.get_added_tokens_decoder()
+        for token, id in self.tokenizer.get_vocab().items():
+            if id in added:
+                pieces[id] = b'' if added[id].special else token.encode()
+            elif id != self.end_of_text and all(character in table for character in token):
+                pieces[id] = bytes(table[character] for character in token)
+        return pieces
+
+    @cached_property
+    def token_bytes(self) -> np.ndarray:
+        return np.array([len(piece) for piece in self.pieces], np.int32)
+
+    def encode(self, text: str) -> np.ndarray:
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids, np.int32) for encoding in encodings]
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        return b''.join(self.pieces[id] for id in ids)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self.decode_bytes(ids).decode(errors='replace')
+
+    def assets(self) -> dict[str, bytes]:
+        numbers = {'vocabulary': self.vocabulary, 'end_of_text': self.end_of_text}
+        return {'tokenizer.json': self.tokenizer.to_str().encode(), 'processor.json': json.dumps(numbers).encode()}
+
+    def save(self, folder: Path) -> None:
+        save_assets(self.assets(), folder)
+
+
+def load(folder: Path) -> ByteLevel:
+    """Returns what `ByteLevel.save` wrote."""
+    numbers = json.loads((folder / 'processor.json').read_text(encoding='utf-8'))
+    return ByteLevel(Tokenizer.from_file(str(folder / 'tokenizer.json')), **numbers)

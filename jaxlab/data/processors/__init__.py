@@ -1,0 +1,60 @@
+"""Processors: raw <-> model. One file a processor, with `make(documents, *, …)` and `load(folder)`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+class TextProcessor(Protocol):
+    """Text <-> tokens, without loss: the bytes of the tokens, joined, are the bytes of the text.
+
+    Implementations are frozen dataclasses. `encode` never makes the end-of-text token, whatever the text contains.
+    """
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are: every token is in 0..vocabulary-1."""
+        ...
+
+    @property
+    def end_of_text(self) -> int:
+        """The token that stands before every document, and so also after it."""
+        ...
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        """int32 [vocabulary]: how many bytes of text each token stands for; 0 for end_of_text."""
+        ...
+
+    def encode(self, text: str) -> np.ndarray:
+        """Returns the tokens of `text`, int32 [t]."""
+        ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Returns the tokens of every text: `[encode(text) for text in texts]`, faster."""
+        ...
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """Returns the bytes the tokens stand for; they may begin or end inside a character."""
+        ...
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Returns the text the tokens stand for, with U+FFFD where their bytes are no UTF-8."""
+        ...
+
+    def assets(self) -> Mapping[str, bytes]:
+        """Returns the files it consists of: their names and what is in them."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes the assets to a folder, where `load(folder)` of the same module reads them."""
+        ...
+
+
+def save_assets(assets: Mapping[str, bytes], folder: Path) -> None:
+    """Writes files into a folder, which is made if missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in assets.items():
+        (folder / name).write_bytes(content)

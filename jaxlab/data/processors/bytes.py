@@ -1,0 +1,51 @@
+"""Plain bytes: a token a byte, nothing to learn, 257 tokens."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxlab.data.processors import save_assets
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """The bytes of the text (UTF-8) are the tokens; 256 is the end of a text. See TextProcessor for the methods."""
+
+    vocabulary: int = 257
+    end_of_text: int = 256
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return (np.arange(self.vocabulary) != self.end_of_text).astype(np.int32)
+
+    def encode(self, text: str) -> np.ndarray:
+        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [self.encode(text) for text in texts]
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        return bytes(int(id) for id in ids if id != self.end_of_text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self.decode_bytes(ids).decode(errors='replace')
+
+    def assets(self) -> dict[str, bytes]:
+        return {'processor.json': json.dumps(asdict(self)).encode()}
+
+    def save(self, folder: Path) -> None:
+        save_assets(self.assets(), folder)
+
+
+def make(documents: Callable[[], Iterable[str]]) -> Bytes:
+    """Returns the processor; the documents do not matter."""
+    del documents
+    return Bytes()
+
+
+def load(folder: Path) -> Bytes:
+    """Returns what `Bytes.save` wrote."""
+    return Bytes(**json.loads((folder / 'processor.json').read_text(encoding='utf-8')))

@@ -1,0 +1,39 @@
+"""A shuffle without a state or a list: where element i goes is computed from i alone."""
+
+import numpy as np
+
+
+def permute(index: np.ndarray, length: int, keys: np.ndarray) -> np.ndarray:
+    """Maps 0..length-1 one to one onto itself, in an order that `keys` choose.
+
+    A Feistel network (Luby and Rackoff, "How to construct pseudorandom permutations from pseudorandom functions", 1988)
+    permutes the 2^2h numbers of 2h bits, the smallest such set that holds `length`; an image outside 0..length-1 is
+    sent through again until it falls inside ("cycle walking": Black and Rogaway, "Ciphers with arbitrary finite
+    domains", 2002). So a corpus of any size is shuffled without its list of indices being held in memory.
+
+    Args:
+      index: int64 [n], each in 0..length-1.
+      length: how many elements are shuffled; at most 2^62.
+      keys: uint64 [rounds], at least 4.
+
+    Returns:
+      int64 [n], each in 0..length-1.
+    """
+    half = np.uint64(max(1, ((length - 1).bit_length() + 1) // 2))
+    low = (np.uint64(1) << half) - np.uint64(1)
+    image = index.astype(np.uint64)
+    walking = np.ones(image.shape, bool)
+    while walking.any():
+        left, right = image[walking] >> half, image[walking] & low
+        for key in keys:
+            left, right = right, left ^ (mix(right + key) & low)
+        image[walking] = (left << half) | right
+        walking = image >= length
+    return image.astype(np.int64)
+
+
+def mix(x: np.ndarray) -> np.ndarray:
+    """Scrambles uint64 numbers: the finalizer of SplitMix64 (Steele, Lea and Flood, 2014). Arithmetic wraps around."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,197 @@
+"""Tokens on disk: written once, streaming, then mapped into memory by whoever reads them.
+
+A store is a folder:
+  meta.json                    fingerprint, dtype, counts
+  train.tokens                 uint16 or uint32: every document is [end_of_text] + its tokens, one after the other
+  train.offsets                int64 [documents + 1]: document d is tokens[offsets[d]:offsets[d + 1]]
+  held_out.tokens, .offsets    the same for the held-out part
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlab.data.cache import cached
+from jaxlab.data.documents import Corpus, Document
+from jaxlab.data.processors import TextProcessor
+from jaxlab.errors import UserError
+
+FORMAT = 1  # goes up when these files, the rules of what is held out, or how text is cut into pieces change
+GROUP_CHARACTERS = 1 << 22  # so much text is encoded at a time, by all cores
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How large a part is. `tokens` includes an end_of_text for every document; `bytes` is the text alone."""
+
+    documents: int
+    tokens: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a store, mapped into memory: tokens uint16 or uint32 [tokens], offsets int64 [documents + 1]."""
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """An opened store; see the head of this file. `fingerprint` is the sha256 of all that it was made from."""
+
+    fingerprint: str
+    train: Part
+    held_out: Part
+
+
+def store_of(corpus: Corpus, processor: TextProcessor) -> TokenStore:
+    """Returns the tokens of a corpus, from the cache where files (names, sizes, times) and processor are the same.
+
+    Raises:
+      UserError: a file is not UTF-8, a part stays empty, or the processor loses text.
+    """
+    key = [FORMAT, corpus.stamps(), digest_of_assets(processor)]
+    return cached('tokens', key, partial(write_store, corpus, processor), open_store)
+
+
+def digest_of_assets(processor: TextProcessor) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(processor.assets().items()):
+        digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def open_store(folder: Path) -> TokenStore | None:
+    """Opens a store; None where there is none, or one whose files are not as long as they were written."""
+    try:
+        meta = json.loads((folder / 'meta.json').read_text('utf-8'))
+        train, held_out = (open_part(folder, part, meta['dtype'], meta[part]) for part in ('train', 'held_out'))
+    except (OSError, ValueError, KeyError):
+        return None
+    return TokenStore(meta['fingerprint'], train, held_out)
+
+
+def open_part(folder: Path, part: str, dtype: str, counts: dict[str, int]) -> Part:
+    tokens = np.memmap(folder / f'{part}.tokens', dtype, 'r')
+    offsets = np.memmap(folder / f'{part}.offsets', np.int64, 'r')
+    if tokens.size != counts['tokens'] or offsets.size != counts['documents'] + 1:
+        raise ValueError(f'{folder} is damaged')
+    return Part(tokens, offsets, Counts(**counts))
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def write_store(corpus: Corpus, processor: TextProcessor, folder: Path) -> None:
+    """Encodes a corpus into `folder`. It takes the same memory however many documents there are, and however long.
+
+    Documents without text are left out. The fingerprint covers the processor's assets and every document's name, part
+    and text.
+    """
+    megabytes = sum(size for _, size, _ in corpus.stamps()) / 1e6
+    print(f'turning {megabytes:.1f} MB of text into tokens, once', flush=True)
+    fingerprint = hashlib.sha256(digest_of_assets(processor).encode())
+    dtype = np.dtype(np.uint16 if processor.vocabulary <= 1 << 16 else np.uint32)
+    token_bytes = processor.token_bytes
+
+    with PartWriter(folder, 'train', dtype) as train, PartWriter(folder, 'held_out', dtype) as held_out:
+        for group in grouped(pieces_of(corpus.documents(), fingerprint)):
+            for piece, ids in zip(group, processor.encode_batch([piece.text for piece in group]), strict=True):
+                size = len(piece.text.encode())
+                if token_bytes[ids].sum() != size:
+                    raise UserError(
+                        f'config.data.processor: this vocabulary loses text of "{piece.document.name}", so bits'
+                        ' per byte would mean nothing.\n'
+                        'Use one that keeps every byte, such as --config.data.processor.name=bpe'
+                    )
+                writer = held_out if piece.document.held_out else train
+                if piece.begins:
+                    writer.begin_document(processor.end_of_text)
+                writer.append(ids, size)
+    if not train.documents:
+        raise UserError(f'config.data.path: {corpus.name} leaves no text to train on. Held out: {corpus.rule}.')
+    if not held_out.documents:
+        raise UserError(f'config.data.path: {corpus.name} leaves no text to evaluate on. Held out: {corpus.rule}.')
+    meta = {'fingerprint': fingerprint.hexdigest(), 'dtype': dtype.name}
+    parts = {'train': asdict(train.counts()), 'held_out': asdict(held_out.counts())}
+    (folder / 'meta.json').write_text(json.dumps(meta | parts, indent=2), 'utf-8')
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a document's text; `begins` for the document's first."""
+
+    document: Document
+    begins: bool
+    text: str
+
+
+def pieces_of(documents: Iterable[Document], fingerprint: Any) -> Iterator[Piece]:
+    """Yields the pieces of all documents that have text, and takes each document into the fingerprint."""
+    for document in documents:
+        content, begins = hashlib.sha256(), True
+        for text in filter(None, document.pieces()):
+            yield Piece(document, begins, text)
+            content.update(text.encode())
+            begins = False
+        if not begins:
+            name = hashlib.sha256(document.name.encode())
+            fingerprint.update(name.digest() + bytes([document.held_out]) + content.digest())
+
+
+def grouped(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Gathers pieces into lists of about GROUP_CHARACTERS."""
+    group: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        group.append(piece)
+        size += len(piece.text)
+        if size >= GROUP_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+class PartWriter:
+    """Writes one part of a store, document after document, piece after piece."""
+
+    def __init__(self, folder: Path, part: str, dtype: np.dtype):
+        self.documents = self.tokens = self.bytes = 0
+        self.dtype = dtype
+        self.token_file = (folder / f'{part}.tokens').open('wb')
+        self.offset_file = (folder / f'{part}.offsets').open('wb')
+
+    def __enter__(self) -> 'PartWriter':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.offset_file.write(np.int64(self.tokens).tobytes())  # where the last document ends
+        self.token_file.close()
+        self.offset_file.close()
+
+    def begin_document(self, end_of_text: int) -> None:
+        self.offset_file.write(np.int64(self.tokens).tobytes())
+        self.documents += 1
+        self.append(np.array([end_of_text]), 0)
+
+    def append(self, ids: np.ndarray, size: int) -> None:
+        """Appends tokens that stand for `size` bytes to the document begun last."""
+        self.token_file.write(ids.astype(self.dtype).tobytes())
+        self.tokens += len(ids)
+        self.bytes += size
+
+    def counts(self) -> Counts:
+        return Counts(self.documents, self.tokens, self.bytes)

@@ -1,0 +1,1 @@
+"""Making sequences from any step function `decode(params, tokens, positions, segments, cache) -> (logits, cache)`."""

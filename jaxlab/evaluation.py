@@ -1,0 +1,45 @@
+"""Scores of a model on a split: used while training and by the evaluate verb."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from jaxlab import config as configs
+from jaxlab.scores import Score
+from jaxlab.task import Batch, Task, Tree
+
+Evaluate = Callable[[Tree, Tree, Callable[[int], Batch], int], dict[str, float]]
+
+
+def make_scores(names: Sequence[str]) -> list[Score]:
+    """Returns the scores that a config lists in `evaluate.scores`; UserError for one that does not exist."""
+    return [configs.part('scores', name)() for name in names]
+
+
+def make_evaluate(task: Task, scores: Sequence[Score]) -> Evaluate:
+    """Returns evaluate(params, extra, batch, batches) -> {'loss': 2.1, …}, compiled once.
+
+    `batch(n)` is batch n of the split, on the devices; `batches` of them are read. Sums stay on the device from batch to batch, and the
+    host reads them once, at the end.
+    """
+
+    @jax.jit
+    def start() -> list[Any]:
+        return [score.start() for score in scores]
+
+    @jax.jit
+    def add(carries: list[Any], params: Tree, extra: Tree, batch: Batch) -> list[Any]:
+        outputs: Mapping[str, jax.Array] = task.predict(params, extra, batch)
+        return [score.add(carry, outputs, batch) for score, carry in zip(scores, carries, strict=True)]
+
+    def evaluate(params: Tree, extra: Tree, batch: Callable[[int], Batch], batches: int) -> dict[str, float]:
+        carries = start()
+        for n in range(batches):
+            carries = add(carries, params, extra, batch(n))
+        found: dict[str, float] = {}
+        for score, carry in zip(scores, jax.device_get(carries), strict=True):
+            found |= score.finish(carry)
+        return found
+
+    return evaluate

@@ -1,0 +1,137 @@
+"""A trained experiment: built from its workdir alone, ready to be asked.
+
+    lab = jaxlab.load('runs/transformer-1a2b3c4d')
+    print(lab('import', tokens=100))
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxlab import config as configs
+from jaxlab import workdir as workdirs
+from jaxlab.checkpoint import Checkpoints
+from jaxlab.errors import UserError, nearest
+from jaxlab.evaluation import make_evaluate, make_scores
+from jaxlab.parallel import layout
+from jaxlab.precision import dtypes
+from jaxlab.task import Tree
+
+
+def make_task(config: ConfigDict, info: Mapping[str, Any]) -> Any:
+    """Returns the config's task around its model; `info` is what they are told about the data."""
+    model = configs.build(config.model, info, *dtypes(config.precision), key='model')
+    return configs.build(config.task, model, key='task')
+
+
+Sampler = Callable[[Tree, Tree, jax.Array, jax.Array], str]
+
+
+def make_sampler(task: Any, processor: Any, log: ConfigDict, rows: int) -> Sampler | None:
+    """Returns sample(params, extra, key, step) -> text for the screen, compiled once; None where the task makes nothing or none is wanted.
+
+    `rows` are made (a mesh wants so many), and the first is shown.
+    """
+    if not (log.sample_every and hasattr(task, 'generate')):
+        return None
+    prompt = jax.device_put(task.prompt(processor, [log.prompt] * rows))
+
+    @jax.jit
+    def generate(params: Tree, extra: Tree, key: jax.Array, step: jax.Array) -> jax.Array:
+        return task.generate(params, extra, prompt, jax.random.fold_in(key, step), count=log.sample_tokens)
+
+    def sample(params: Tree, extra: Tree, key: jax.Array, step: jax.Array) -> str:
+        return log.prompt + processor.decode(jax.device_get(generate(params, extra, key, step))[0])
+
+    return sample
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What training made: parameters on the devices, and everything needed to use them."""
+
+    config: ConfigDict
+    workdir: Path
+    mesh: jax.sharding.Mesh
+    task: Any
+    processor: Any  # raw <-> model
+    params: Tree  # the moving average, where the experiment has one
+    extra: Tree
+    step: int
+
+    def __call__(self, raw: str, **options: Any) -> str:
+        """Answers raw input: for a language model, text that goes on where `raw` ends. Options are those of `stream`."""
+        return ''.join(self.stream(raw, **options))
+
+    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
+        """Yields an answer piece by piece, as it is made. See `LanguageModel.stream` for the options."""
+        with jax.set_mesh(self.mesh):
+            yield from self.task.stream(self.params, self.extra, self.processor, prompt, **options)
+
+    def probabilities(self, text: str, top: int = 10) -> list[tuple[str, float]]:
+        """Returns the likeliest next tokens after `text` with their probabilities, the likeliest first."""
+        with jax.set_mesh(self.mesh):
+            return self.task.probabilities(self.params, self.extra, self.processor, text, top)
+
+    def evaluate(self, split: str = 'held_out', batches: int = 0) -> dict[str, float]:
+        """Returns the config's scores on a split of its data: on all of it, or on its first `batches`.
+
+        Raises:
+          UserError: there is no such split, or the data cannot be read.
+        """
+        rows = layout.process_rows(self.config.batch_size, 1, self.mesh)
+        data = configs.build(self.config.data, self.config.batch_size, self.config.seed, rows, self.processor, key='data')
+        if split not in data.splits:
+            raise UserError(f'--split={split}: the data have {", ".join(data.splits)}.{nearest(split, data.splits)}')
+        if data.fingerprint != (trained_on := workdirs.read_data(self.workdir)['fingerprint']):
+            print(f'note: these are not the data of the training run (fingerprint {data.fingerprint}, not {trained_on})')
+        part = data.splits[split]
+        place = partial(layout.place, sharding=layout.batch_sharding(self.mesh))
+        with jax.set_mesh(self.mesh):
+            evaluate = make_evaluate(self.task, make_scores(self.config.evaluate.scores))
+            return evaluate(self.params, self.extra, lambda n: place(part.batch(n)), min(batches or part.batches, part.batches))
+
+
+def load(
+    workdir: str | Path,
+    *,
+    step: int | None = None,
+    mesh: Mapping[str, int] | None = None,
+    overrides: Iterable[tuple[str, str]] = (),
+    allow_import: Iterable[str] = (),
+) -> Experiment:
+    """Returns a trained experiment from its workdir alone: no config file, no data, any number of devices.
+
+    Args:
+      workdir: where it was trained.
+      step: which checkpoint; default: the newest.
+      mesh: how to lay it out, such as {'tensor': 8}; default: one device.
+      overrides: pairs such as ('precision.compute', 'bfloat16').
+      allow_import: packages of your own that the config may import parts from.
+
+    Raises:
+      UserError: there is no experiment or no checkpoint, or the config reaches for code that is not allowed.
+    """
+    workdir = Path(workdir)
+    config = workdirs.read_config(workdir, allow_import)
+    config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh or {}))
+    config = configs.check(configs.override(config, overrides))
+    devices = layout.make_mesh(config.mesh)
+    about = workdirs.read_data(workdir)
+    task = make_task(config, about['info'])
+    with jax.set_mesh(devices):
+        batch = {name: jax.ShapeDtypeStruct(tuple(shape), dtype) for name, (shape, dtype) in about['batch'].items()}
+        boxed, extra = jax.eval_shape(task.init, jax.random.key(0), batch)
+        names, params = layout.names(boxed), layout.unbox(boxed)
+        wanted = layout.with_shardings(params, layout.shardings(params, names, devices))
+        extra = layout.with_shardings(extra, layout.shardings(extra, jax.tree.map(lambda _: (), extra), devices))
+        checkpoints = Checkpoints(workdir)
+        step, found = checkpoints.restore_items({('average' if config.average else 'params'): wanted, 'extra': extra}, step)
+        checkpoints.close()
+    params = found.get('average') or found['params']
+    return Experiment(config, workdir, devices, task, workdirs.read_processor(workdir, config), params, found.get('extra', {}), step)

@@ -1,0 +1,257 @@
+"""A decoder that predicts the next token: GPT-2 (Radford et al. 2019) or Llama (Touvron et al. 2023) by its arguments.
+
+In a notebook:
+
+    model = make({'vocabulary': 2048, 'length': 256}, layers=4, width=192)
+    params = model.init(jax.random.key(0), tokens)['params']
+    logits = model.apply({'params': params}, tokens)
+"""
+
+# b batch, t time, v vocabulary, d width; in the cache: l layers, m key/value heads, s slots, k head width
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.typing import Dtype
+
+from jaxlab.errors import UserError, nearest
+from jaxlab.nn.attention import Attention, causal_mask
+from jaxlab.nn.linear import Embedding, Linear
+from jaxlab.nn.mlp import MLP
+from jaxlab.nn.norm import LayerNorm, RMSNorm
+from jaxlab.nn.transformer import Block, Stack
+from jaxlab.parallel.layout import constrain
+
+
+class Cache(NamedTuple):
+    """The keys and values of all tokens so far, so that the next costs one token's work. Its shape never changes."""
+
+    filled: jax.Array  # int32 []: how many slots are in use
+    segments: jax.Array  # int32 [b s]: the document in each slot; 0 is padding
+    layers: Any  # for each layer its keys and values, both [b m s k]; where scanned one stacked pair, [l b m s k]
+
+
+class GPT(nn.Module):
+    """Tokens -> logits of the next token. `make`, below, explains the fields, checks them, and fills in the zeros."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    mlp_width: int
+    context: int
+    vocabulary: int
+    vocabulary_multiple: int
+    positions: str
+    norm: str
+    norm_epsilon: float
+    activation: str
+    bias: bool
+    tied: bool
+    dropout: float
+    rotary_base: float
+    init_scale: float
+    scan: bool
+    remat: str
+    dtype: Dtype
+    param_dtype: Dtype
+
+    def setup(self):
+        dtypes: dict[str, Any] = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+        init = nn.initializers.normal(self.init_scale)
+        # 2 · layers branches add to the residual stream; made that much smaller, their sum is as large as one (GPT-2).
+        out_init = nn.initializers.normal(self.init_scale / (2 * self.layers) ** 0.5)
+
+        norm: Callable[..., nn.Module] = partial(RMSNorm, self.norm_epsilon, **dtypes)
+        if self.norm == 'layer':
+            norm = partial(LayerNorm, self.norm_epsilon, self.bias, **dtypes)
+        rotary_base = self.rotary_base if self.positions == 'rotary' else 0.0
+        attention = partial(Attention, self.heads, self.kv_heads, rotary_base, self.bias, init, out_init, **dtypes)
+        mlp = partial(MLP, self.mlp_width, self.activation, self.bias, init, out_init, **dtypes)
+
+        rows = -(-self.vocabulary // self.vocabulary_multiple) * self.vocabulary_multiple
+        self.token_embedding = Embedding(rows, self.width, ('vocab', 'table'), init, **dtypes)
+        if self.positions == 'learned':
+            self.position_embedding = Embedding(self.context, self.width, ('positions', 'table'), init, **dtypes)
+        self.embedding_dropout = nn.Dropout(self.dropout)
+        self.stack = Stack(partial(Block, norm, attention, mlp, self.dropout), self.layers, self.scan, self.remat)
+        self.final_norm = norm()
+        self.logits_dtype = jnp.promote_types(self.dtype, jnp.float32)
+        if not self.tied:
+            self.head = Linear(rows, ('table', 'vocab'), '', init, **dtypes, out_dtype=self.logits_dtype)
+
+    def __call__(
+        self,
+        tokens: jax.Array,
+        positions: jax.Array | None = None,
+        segments: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """Logits of the token after each token: float32 [b t v].
+
+        Args:
+          tokens: int [b t].
+          positions: int [b t], each token's place in its document; by default 0, 1, 2, … along the row.
+          segments: int [b t], each token's document in its row, from 1; 0 is padding. Tokens see their own document.
+            By default a row is one document.
+          train: whether dropout is on; it then wants a key, `rngs={'dropout': key}`.
+
+        Raises:
+          UserError: the row is longer than the table of learned positions.
+        """
+        t = tokens.shape[1]
+        if positions is None:
+            if self.positions == 'learned' and t > self.context:
+                raise UserError(f'{t} tokens in a row, and positions for context={self.context}: shorten the row.')
+            positions = jnp.arange(t)[None]
+        if segments is None:
+            segments = jnp.ones((1, t), jnp.int32)
+        x = self._embed(tokens, positions, train)
+        x, _ = self.stack(x, positions, causal_mask(segments, segments), train=train)
+        return self._logits(x)
+
+    def decode(
+        self, tokens: jax.Array, positions: jax.Array, segments: jax.Array, cache: Cache
+    ) -> tuple[jax.Array, Cache]:
+        """`__call__` for tokens that follow those in the cache: logits [b t v], and the cache with the new ones in it.
+
+        Rows share their slots: of prompts of unequal length, the shorter begin with padding (segment 0).
+        There must be t free slots in the cache: nothing under `jit` can say that there are not.
+        """
+        seen = jax.lax.dynamic_update_slice_in_dim(cache.segments, segments, cache.filled, axis=1)
+        mask = causal_mask(segments, seen, start=cache.filled)
+        x = self._embed(tokens, positions, train=False)
+        x, layers = self.stack(x, positions, mask, cache.layers, cache.filled)
+        return self._logits(x), Cache(cache.filled + tokens.shape[1], seen, layers)
+
+    def start_cache(self, batch: int, length: int) -> Cache:
+        """An empty cache of `length` slots for `batch` rows. Needs no parameters."""
+
+        def empty(*stacked: int) -> tuple[jax.Array, jax.Array]:
+            shape = (*stacked, batch, self.kv_heads, length, self.width // self.heads)
+            return jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)
+
+        layers = empty(self.layers) if self.scan else tuple(empty() for _ in range(self.layers))
+        return Cache(jnp.zeros((), jnp.int32), jnp.zeros((batch, length), jnp.int32), layers)
+
+    def _embed(self, tokens: jax.Array, positions: jax.Array, train: bool) -> jax.Array:
+        x = self.token_embedding(tokens)
+        if self.positions == 'learned':
+            x += self.position_embedding(positions)
+        return constrain(self.embedding_dropout(x, deterministic=not train), 'batch', 'length', 'embed')
+
+    def _logits(self, x: jax.Array) -> jax.Array:
+        x = self.final_norm(x)
+        logits = self.token_embedding.attend(x, self.logits_dtype) if self.tied else self.head(x)
+        rows = logits.shape[-1]
+        if rows > self.vocabulary:  # rows that only pad the table to a round size are never predicted
+            logits = jnp.where(jnp.arange(rows) < self.vocabulary, logits, -1e9)
+        return constrain(logits, 'batch', 'length', 'vocab')
+
+
+def make(
+    info: Mapping[str, Any],
+    dtype: Dtype = jnp.float32,
+    param_dtype: Dtype = jnp.float32,
+    *,
+    layers: int = 6,  # how many blocks
+    width: int = 256,  # of the residual stream
+    heads: int = 4,  # of attention; they divide the width
+    kv_heads: int = 0,  # heads of keys and values, each shared by heads / kv_heads queries; 0: as many as heads
+    mlp_width: int = 0,  # hidden width of the MLP; 0: 4 · width, for swiglu 8/3 · width, up to a multiple of 64
+    context: int = 0,  # the longest text the model looks back on, in tokens; 0: the length of a training row
+    vocabulary: int = 0,  # how many tokens there are; 0: as many as the data have
+    vocabulary_multiple: int = 1,  # pad the token table to a multiple of this: meshes and matrix units like it round
+    positions: str = 'learned',  # 'learned' (a table, GPT-2) or 'rotary' (Llama)
+    norm: str = 'layer',  # 'layer' (GPT-2) or 'rms' (Llama)
+    norm_epsilon: float = 1e-5,  # keeps the norm of a zero vector finite
+    activation: str = 'gelu',  # 'gelu' (GPT-2) or 'swiglu' (Llama)
+    bias: bool = True,  # whether linear layers and layer norms have one (GPT-2: yes, Llama: no)
+    tied: bool = True,  # whether the token table is the output layer too (GPT-2: yes, Llama: no)
+    dropout: float = 0.0,  # the part of what each half of a block adds that is dropped in training
+    rotary_base: float = 10000.0,  # longest rotary wavelength over 2π (Llama 2: 10000, Llama 3: 500000)
+    init_scale: float = 0.02,  # standard deviation of the initial weights (GPT-2)
+    scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
+    remat: str = 'none',  # 'none', 'dots' or 'full': what the backward pass computes again, to save memory
+) -> GPT:
+    """Returns the model. The defaults are a small GPT-2.
+
+    Args:
+      info: what the data say of themselves: 'vocabulary', and 'length' in tokens; unused where both are given below.
+      dtype: of activations; norms, softmax and logits are in float32 at least.
+      param_dtype: of parameters.
+      **others: the shape of the model, each explained above.
+
+    Raises:
+      UserError: a value is out of range, or two do not go together.
+    """
+    context = context or info.get('length', 0)
+    vocabulary = vocabulary or info.get('vocabulary', 0)
+    kv_heads = kv_heads or heads
+    mlp_width = mlp_width or (4 * width if activation == 'gelu' else -(-8 * width // (3 * 64)) * 64)
+    model = GPT(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        mlp_width=mlp_width,
+        context=context,
+        vocabulary=vocabulary,
+        vocabulary_multiple=vocabulary_multiple,
+        positions=positions,
+        norm=norm,
+        norm_epsilon=norm_epsilon,
+        activation=activation,
+        bias=bias,
+        tied=tied,
+        dropout=dropout,
+        rotary_base=rotary_base,
+        init_scale=init_scale,
+        scan=scan,
+        remat=remat,
+        dtype=dtype,
+        param_dtype=param_dtype,
+    )
+    choices = {
+        'positions': ('learned', 'rotary'),
+        'norm': ('layer', 'rms'),
+        'activation': ('gelu', 'swiglu'),
+        'remat': ('none', 'dots', 'full'),
+    }
+    for name, known in choices.items():
+        value = getattr(model, name)
+        if value not in known:
+            raise UserError(f'{name}={value}: there are {", ".join(known)}.{nearest(value, known)}')
+    for name in ('layers', 'width', 'heads', 'kv_heads', 'mlp_width', 'context', 'vocabulary', 'vocabulary_multiple'):
+        if getattr(model, name) < 1:
+            raise UserError(f'{name}={getattr(model, name)}: at least 1 is wanted.')
+    for name in ('norm_epsilon', 'rotary_base', 'init_scale'):
+        if getattr(model, name) <= 0:
+            raise UserError(f'{name}={getattr(model, name)}: more than 0 is wanted.')
+    if not 0 <= dropout < 1:
+        raise UserError(f'dropout={dropout}: at least 0 and below 1 is wanted, such as 0.1.')
+    if width % heads:
+        raise UserError(f'heads={heads} do not divide width={width}; {_near(heads, width)} would.')
+    if heads % kv_heads:
+        raise UserError(f'kv_heads={kv_heads} do not divide heads={heads}; {_near(kv_heads, heads)} would.')
+    if positions == 'rotary' and width // heads % 2:
+        raise UserError(
+            f'positions=rotary turn pairs, and width / heads = {width // heads} is odd; change one of them.'
+        )
+    if vocabulary < info.get('vocabulary', 0):
+        raise UserError(f'vocabulary={vocabulary}, and the data have {info["vocabulary"]}; 0 takes what the data have.')
+    if context < info.get('length', 0):
+        raise UserError(
+            f'context={context}, and rows of data have {info["length"]} tokens; 0 takes what the data have.'
+        )
+    return model
+
+
+def _near(value: int, total: int) -> int:
+    """The divisor of `total` that is nearest to `value`."""
+    return min((d for d in range(1, total + 1) if total % d == 0), key=lambda d: abs(d - value))

@@ -1,0 +1,102 @@
+"""Attention: every token looks at the others and takes a weighted mean of what they offer (Vaswani et al. 2017)."""
+
+# b batch, t time of the queries, s time of the keys, d width, k head width
+# n query heads, m key/value heads, g = n / m query heads that share one key head
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.typing import Dtype, Initializer
+
+from jaxlab.nn.linear import Linear
+from jaxlab.nn.position import rotate
+from jaxlab.parallel.layout import constrain
+
+KeysValues = tuple[jax.Array, jax.Array]  # each [b m s k]
+
+
+def causal_mask(segments: jax.Array, key_segments: jax.Array, start: jax.Array | int = 0) -> jax.Array:
+    """Says who may look at whom: bool [b t s], true where key j lies in query i's document and not after it.
+
+    Args:
+      segments: int [b t], the queries' document numbers within the row, from 1; 0 is padding.
+      key_segments: int [b s], those of the keys; padding is looked at by nobody.
+      start: the place of the first query among the keys (0 without a cache).
+    """
+    query = start + jnp.arange(segments.shape[1])[:, None]
+    key = jnp.arange(key_segments.shape[1])[None, :]
+    same = segments[:, :, None] == key_segments[:, None, :]
+    return same & (key_segments > 0)[:, None, :] & (key <= query)
+
+
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
+    """The mean of v, weighted by softmax(q · k / √width): q [b n t k], k and v [b m s k] -> [b n t k].
+
+    mask is bool [b t s] or [1 t s]: which keys a query may look at. One that may look at none gets some finite mean.
+
+    Heads stand before time: both products are plain batched matrix products. The g query heads that share one key
+    head (Ainslie et al. 2023) are laid end to end in time, so keys and values are never repeated. Scores and weights
+    are in at least float32.
+    """
+    b, n, t, width = q.shape
+    m, g = k.shape[1], n // k.shape[1]
+    dtype = jnp.promote_types(q.dtype, jnp.float32)
+    hidden = jnp.where(mask, 0, jnp.finfo(dtype).min)  # added to the scores: exp() of it is exactly 0
+    q = (q * width**-0.5).reshape(b, m, g * t, width)
+    scores = jnp.einsum('bmtk,bmsk->bmts', q, k, preferred_element_type=dtype) + jnp.tile(hidden[:, None], (1, 1, g, 1))
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
+    mean = jnp.einsum('bmts,bmsk->bmtk', weights.astype(v.dtype), v, preferred_element_type=dtype)
+    # To divide the means, [t k], and not the weights, [t s], saves a sixth of the time on a CPU.
+    mean /= weights.sum(-1, keepdims=True)
+    return mean.astype(v.dtype).reshape(b, n, t, width)
+
+
+class Attention(nn.Module):
+    """Self-attention with its four projections.
+
+    `kv_heads` below `heads` is grouped-query attention. `rotary_base` above 0 turns queries and keys by position.
+    """
+
+    heads: int
+    kv_heads: int
+    rotary_base: float = 0.0
+    bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    out_init: Initializer = nn.initializers.lecun_normal()
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        positions: jax.Array,
+        mask: jax.Array,
+        cache: KeysValues | None = None,
+        index: jax.Array | int = 0,
+    ) -> tuple[jax.Array, KeysValues]:
+        """x [b t d], positions [b t], mask [b t s] -> [b t d], and the keys and values [b m s k] that were looked at.
+
+        Without a cache these are x's own, and s = t. With one, x's are written into it at `index`, and s is its length.
+        """
+        b, t, d = x.shape
+        linear = partial(Linear, dtype=self.dtype, param_dtype=self.param_dtype)
+
+        def project(name: str, heads: int, axis: str) -> jax.Array:
+            features = heads * (d // self.heads)  # the heads side by side: one 2-D matrix product
+            y = linear(features, ('embed', axis), axis if self.bias else '', self.kernel_init, name=name)(x)
+            return constrain(y.reshape(b, t, heads, -1).swapaxes(1, 2), 'batch', 'heads', 'length', None)
+
+        q = project('query', self.heads, 'heads')
+        k = project('key', self.kv_heads, 'kv_heads')
+        v = project('value', self.kv_heads, 'kv_heads')
+        if self.rotary_base:
+            q, k = rotate(q, positions, self.rotary_base), rotate(k, positions, self.rotary_base)
+        if cache is not None:
+            k = jax.lax.dynamic_update_slice_in_dim(cache[0], k, index, axis=2)
+            v = jax.lax.dynamic_update_slice_in_dim(cache[1], v, index, axis=2)
+        y = attention(q, k, v, mask).swapaxes(1, 2).reshape(b, t, d)
+        y = linear(d, ('heads', 'embed'), 'norm' if self.bias else '', self.out_init, name='out')(y)
+        return y, (k, v)

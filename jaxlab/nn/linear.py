@@ -1,0 +1,63 @@
+"""The two layers that hold nearly every parameter: a matrix product and a table of vectors."""
+
+# i input width, o output width, v table rows, d table width; ... any leading axes
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.typing import Dtype, Initializer
+
+from jaxlab.nn.parameter import parameter
+
+
+class Linear(nn.Module):
+    """y = x W + b, [... i] -> [... o].
+
+    `axes` names the two axes of the kernel [i o]; `bias_axis` that of the bias [o], '' meaning that there is none.
+    The product is computed in `dtype`; `out_dtype` asks for a finer sum than that (float32 logits of bfloat16 inputs).
+    """
+
+    features: int
+    axes: tuple[str, str]
+    bias_axis: str = ''
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+    out_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1], self.features)
+        kernel = parameter(self, 'kernel', self.kernel_init, self.axes, shape, self.param_dtype)
+        y = jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype), preferred_element_type=self.out_dtype)
+        if self.bias_axis:
+            bias = parameter(self, 'bias', nn.initializers.zeros, (self.bias_axis,), shape[1:], self.param_dtype)
+            y += bias.astype(y.dtype)
+        return y
+
+
+class Embedding(nn.Module):
+    """A table [v d] that is read by row, and may be used once more as the output layer (Press & Wolf 2017, "tied").
+
+    `axes` names its two axes. They are names of their own ('vocab', 'table'), not those of the layers: a table that is
+    split over both would have to be gathered whole at every look-up.
+    """
+
+    rows: int
+    features: int
+    axes: tuple[str, str]
+    table_init: Initializer = nn.initializers.normal(0.02)
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    def setup(self):
+        shape = (self.rows, self.features)
+        self.table = parameter(self, 'table', self.table_init, self.axes, shape, self.param_dtype)
+
+    def __call__(self, ids: jax.Array) -> jax.Array:
+        """int [...] -> [... d]. An id beyond the table gives NaN, so that it is noticed (clamping would hide it)."""
+        return jnp.take(self.table, ids, axis=0, mode='fill', fill_value=jnp.nan).astype(self.dtype)
+
+    def attend(self, x: jax.Array, out_dtype: Dtype) -> jax.Array:
+        """[... d] -> [... v]: the product of x with every row, summed in `out_dtype`."""
+        return jnp.dot(x.astype(self.dtype), self.table.astype(self.dtype).T, preferred_element_type=out_dtype)

@@ -1,0 +1,94 @@
+"""The transformer block, and a stack of them."""
+
+# b batch, t time of the queries, s time of the keys, d width
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from jaxlab.nn.attention import KeysValues
+from jaxlab.parallel.layout import constrain
+
+
+class Block(nn.Module):
+    """Attention, then an MLP, each fed a normalised copy and added to what was there ("pre-norm": GPT-2, Llama).
+
+    The parts come as factories, `attention(name=…)` and so on, so that a block of other parts is the same block.
+    Dropout falls on what the two halves add, not on attention weights: fused attention kernels have no place for it.
+    """
+
+    norm: Callable[..., nn.Module]
+    attention: Callable[..., nn.Module]
+    mlp: Callable[..., nn.Module]
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        positions: jax.Array,
+        mask: jax.Array,
+        cache: KeysValues | None = None,
+        index: jax.Array | int = 0,
+        train: bool = False,
+    ) -> tuple[jax.Array, KeysValues]:
+        """x [b t d], positions [b t], mask [b t s] -> x [b t d] and the keys and values of this layer."""
+        dropout = nn.Dropout(self.dropout, deterministic=not train)
+        h = self.norm(name='attention_norm')(x)
+        h, keys_values = self.attention(name='attention')(h, positions, mask, cache, index)
+        x = constrain(x + dropout(h), 'batch', 'length', 'embed')
+        h = self.mlp(name='mlp')(self.norm(name='mlp_norm')(x))
+        return constrain(x + dropout(h), 'batch', 'length', 'embed'), keys_values
+
+
+class Stack(nn.Module):
+    """`layers` blocks one after another; `block(name=…)` makes one.
+
+    scan: one compiled block runs over stacked parameters (`layers`, with a leading axis of that name), instead of
+      `layer_0`, `layer_1`, … each compiled. Same numbers; deep models compile much faster, small ones run slower.
+    remat: what the backward pass computes again instead of keeping it. 'none': nothing; 'dots': all but the results of
+      2-D matrix products (attention scores above all); 'full': all but the block's input.
+    """
+
+    block: Callable[..., nn.Module]
+    layers: int
+    scan: bool = False
+    remat: str = 'none'
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        positions: jax.Array,
+        mask: jax.Array,
+        cache: Any = None,
+        index: jax.Array | int = 0,
+        train: bool = False,
+    ) -> tuple[jax.Array, Any]:
+        """As a block. The cache holds a pair of keys and values for each layer; where scanned, one stacked pair."""
+
+        def run(block: nn.Module, x: jax.Array, cache: KeysValues | None) -> tuple[jax.Array, KeysValues | None]:
+            x, keys_values = block(x, positions, mask, cache, index, train)
+            return x, None if cache is None else keys_values  # in training nobody wants them: do not keep them all
+
+        assert self.remat in ('none', 'full', 'dots'), self.remat
+        if self.remat != 'none':
+            policies = {'full': None, 'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+            # prevent_cse keeps XLA from merging the second computation with the first; across a loop it could not.
+            run = nn.remat(run, policy=policies[self.remat], prevent_cse=not self.scan)
+        if self.scan:
+            run = nn.scan(
+                run,
+                length=self.layers,
+                variable_axes={'params': 0},
+                split_rngs={'params': True, 'dropout': True},
+                metadata_params={nn.PARTITION_NAME: 'layers'},
+            )
+            return run(self.block(name='layers'), x, cache)
+        caches = []
+        for i in range(self.layers):
+            x, kept = run(self.block(name=f'layer_{i}'), x, None if cache is None else cache[i])
+            caches.append(kept)
+        return x, None if cache is None else tuple(caches)

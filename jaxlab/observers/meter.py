@@ -1,0 +1,40 @@
+"""The meter: from the terms of a step to the row that observers see."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxlab.step import mean_loss
+from jaxlab.task import Terms
+
+
+class Meter:
+    """Reads the terms of a step that is done, and measures speed between two rows, pauses for evaluation and samples left out."""
+
+    def __init__(self, config: ConfigDict, info: Mapping[str, Any], start: int) -> None:
+        self._config, self._info = config, info
+        self._step, self._time = start, math.nan  # nan: the first row's time is mostly compilation
+
+    def start(self, n: int) -> None:
+        """Starts the clock anew at step n, after something that is not training."""
+        self._step, self._time = n, time.perf_counter()
+
+    def row(self, n: int, terms: Terms) -> dict[str, float]:
+        """Returns {'train/loss': …, …} of step n. Reads from the devices: to be called when the next step is under way."""
+        terms = jax.tree.map(float, jax.device_get(dict(terms)))
+        row = {'train/loss': mean_loss(terms)}
+        row |= {f'train/{name}': term.total / term.count for name, term in terms.items() if name != 'loss'}
+        now = time.perf_counter()
+        seconds = (now - self._time) / max(n - self._step, 1)
+        if seconds > 0:  # not nan
+            row['train/examples_per_second'] = self._config.batch_size / seconds
+            if 'length' in self._info:
+                row['train/tokens_per_second'] = self._config.batch_size * self._info['length'] / seconds
+            row['train/seconds_left'] = seconds * (self._config.steps - n)
+        self._step, self._time = n, now
+        return row
+

@@ -1,0 +1,167 @@
+"""The training step: one pure function for every task.
+
+    step(state, frozen, batch) -> (state, terms)
+
+A task gives the terms of its loss as sums with counts. The step adds them over micro-batches (a loop) and devices (XLA does it:
+the arrays are global) and divides once, by the count of the whole batch. Whatever else happens to every model happens here, once:
+phases, accumulation, averages.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct, traverse_util
+
+from jaxlab.optim import Optimizer
+from jaxlab.parallel import layout
+from jaxlab.task import Batch, Task, Term, Terms, Tree
+
+
+class TrainState(struct.PyTreeNode):
+    """All that changes from step to step: arrays only, so that it is saved, sharded and donated whole."""
+
+    step: jax.Array  # [] int32: updates done
+    params: Tree
+    extra: Tree  # batch statistics and the like
+    opt_state: tuple[Any, ...]  # one for each phase
+    key: jax.Array  # the run's random key; step n uses fold_in(key, n), so no key is ever carried from step to step
+    average: Tree  # exponential moving average of params; {} when there is none
+    data_offset: jax.Array  # [] int32: step n trains on batch n + data_offset
+
+
+def init(
+    task: Task, optimizers: Sequence[Optimizer], average: float, shapes: Batch, key: jax.Array
+) -> TrainState:
+    """Returns the state before the first step: a pure function of the run's key. `shapes` are those of a batch."""
+    batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    params, extra = layout.unbox(task.init(jax.random.fold_in(key, 0), batch))
+    opt_state = tuple(
+        optimizer.init(split(params, phase.trains)[0]) for phase, optimizer in zip(task.phases, optimizers, strict=True)
+    )
+    start = jnp.zeros((), jnp.int32)
+    copy = jax.tree.map(jnp.copy, params) if average else {}  # a copy: both are donated to the step
+    return TrainState(start, params, extra, opt_state, jax.random.fold_in(key, 1), copy, start)
+
+
+def make_step(
+    task: Task, optimizers: Sequence[Optimizer], *, accumulate: int = 1, average: float = 0.0
+) -> Callable[[TrainState, Tree, Batch], tuple[TrainState, Terms]]:
+    """Returns the pure step of a task.
+
+    Args:
+      task: what to learn.
+      optimizers: one for each phase of the task.
+      accumulate: how many micro-batches the batch is cut into; the result equals that of the whole batch.
+      average: decay of the moving average of the parameters; 0: none.
+
+    Returns:
+      step(state, frozen, batch) -> (state, terms). `frozen` holds parameters that are used and never trained, under their own names:
+      they are an argument of the step, and not saved with every checkpoint. The terms are those of the loss, and, with weight 0, what
+      people want to see beside it: 'gradient_norm' and 'learning_rate'.
+    """
+
+    def step(state: TrainState, frozen: Tree, batch: Batch) -> tuple[TrainState, Terms]:
+        key = jax.random.fold_in(state.key, state.step)
+        micro_batches = cut(batch, accumulate)
+        params, extra, opt_states, report = state.params, state.extra, list(state.opt_state), {}
+        for number, (phase, optimizer) in enumerate(zip(task.phases, optimizers, strict=True)):
+            loss = getattr(task, phase.loss)
+            for turn in range(phase.repeat):
+                trained, rest = split(params, phase.trains)
+                turn_key = jax.random.fold_in(key, number * phase.repeat + turn)
+                gradients, terms, extra = gradient(loss, trained, merge(rest, frozen), extra, micro_batches, turn_key)
+                updates, opt_states[number] = optimizer.update(gradients, opt_states[number], trained)
+                params = merge(rest, optax.apply_updates(trained, updates))
+            shown = {
+                'gradient_norm': optax.tree.norm(gradients),
+                'learning_rate': optimizer.learning_rate(state.step * phase.repeat),
+            }
+            of = '' if len(task.phases) == 1 else f'/{phase.loss}'
+            report |= {**terms, **{name + of: Term(value, jnp.ones(()), weight=0.0) for name, value in shown.items()}}
+        averaged = jax.tree.map(lambda old, new: old + (1 - average) * (new - old), state.average, params) if average else {}
+        state = state.replace(
+            step=state.step + 1, params=params, extra=extra, opt_state=tuple(opt_states), average=averaged
+        )
+        return state, report
+
+    return step
+
+
+def gradient(
+    loss: Callable[..., tuple[Terms, Tree]], trained: Tree, rest: Tree, extra: Tree, micro_batches: Batch, key: jax.Array
+) -> tuple[Tree, Terms, Tree]:
+    """Returns (gradients, terms, extra) of the whole batch: sum over micro-batches of d(total) / count of *all* micro-batches.
+
+    Args:
+      loss: (params, extra, batch, key) -> (terms, extra).
+      trained: the parameters to differentiate by.
+      rest: all other parameters.
+      extra: what the loss carries along.
+      micro_batches: arrays [a, rows, ...]: a micro-batches.
+      key: the random key of this update; micro-batch i uses fold_in(key, i).
+    """
+    loss = jax.jit(loss)  # traced once, though it is used twice below
+    number = jax.tree.leaves(micro_batches)[0].shape[0]
+    numbered = (jnp.arange(number), micro_batches)
+    loop = {'unroll': number == 1}  # one micro-batch is no loop
+
+    # The counts come first, since the first gradient is already divided by the last micro-batch's share of them. They depend on the
+    # batch alone: XLA sees that the rest of this forward pass is unused and drops it.
+    def add_counts(counts: Mapping[str, jax.Array], item: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
+        index, batch = item
+        terms, _ = loss(merge(rest, trained), extra, batch, jax.random.fold_in(key, index))
+        return {name: counts[name] + term.count for name, term in terms.items()}, {name: t.weight for name, t in terms.items()}
+
+    shapes, _ = jax.eval_shape(loss, merge(rest, trained), extra, jax.tree.map(lambda x: x[0], micro_batches), key)
+    zeros = {name: jnp.zeros((), term.count.dtype) for name, term in shapes.items()}
+    counts, weights = jax.lax.scan(add_counts, zeros, numbered, **loop)
+    counts = {name: jnp.maximum(count, 1) for name, count in counts.items()}  # an empty batch has loss 0, not 0 / 0
+
+    def share(trained: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Mapping[str, jax.Array], Tree]]:
+        terms, extra = loss(merge(rest, trained), extra, batch, key)
+        totals = {name: term.total for name, term in terms.items()}
+        return sum(term.weight * term.total / counts[name] for name, term in terms.items()), (totals, extra)
+
+    def add(carry: tuple[Tree, Mapping[str, jax.Array], Tree], item: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+        gradients, totals, extra = carry
+        index, batch = item
+        more, (more_totals, extra) = jax.grad(share, has_aux=True)(trained, extra, batch, jax.random.fold_in(key, index))
+        return (jax.tree.map(jnp.add, gradients, more), jax.tree.map(jnp.add, totals, more_totals), extra), None
+
+    zeros = {name: jnp.zeros((), term.total.dtype) for name, term in shapes.items()}
+    carry = (jax.tree.map(jnp.zeros_like, trained), zeros, extra)
+    (gradients, totals, extra), _ = jax.lax.scan(add, carry, numbered, **loop)
+    return gradients, {name: Term(totals[name], counts[name], weights[name][0]) for name in totals}, extra
+
+
+def mean_loss(terms: Mapping[str, Term]) -> Any:
+    """Returns the loss that terms add up to: sum of weight * total / count."""
+    return sum(term.weight * term.total / term.count for term in terms.values())
+
+
+def cut(batch: Batch, number: int) -> Batch:
+    """Cuts arrays [rows, ...] into [number, rows / number, ...]: micro-batch i has rows i, i + number, i + 2 number, …
+
+    Strided, so that each device's contiguous rows are spread over all micro-batches and no row moves between devices.
+    """
+    return jax.tree.map(lambda x: x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1), batch)
+
+
+def split(tree: Tree, pattern: str) -> tuple[Tree, Tree]:
+    """Splits nested dicts into (leaves whose name matches `pattern`, all others)."""
+    flat = traverse_util.flatten_dict(tree, sep='/')
+    matches = {name: leaf for name, leaf in flat.items() if re.match(pattern, name)}
+    others = {name: leaf for name, leaf in flat.items() if name not in matches}
+    return traverse_util.unflatten_dict(matches, sep='/'), traverse_util.unflatten_dict(others, sep='/')
+
+
+def merge(*trees: Tree) -> Tree:
+    """Unites nested dicts: what `split` undoes. Later trees win."""
+    flat: dict[str, Any] = {}
+    for tree in trees:
+        flat |= traverse_util.flatten_dict(tree, sep='/')
+    return traverse_util.unflatten_dict(flat, sep='/')

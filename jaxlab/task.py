@@ -1,0 +1,56 @@
+"""What a task is: a model given a purpose. The words in which every training step is said.
+
+A task is a frozen dataclass in `jaxlab/tasks/`; its methods are pure functions of their arguments.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+# Arrays whose first axis is the row. 'mask' marks rows, tokens or pixels that count (1) or do not (0).
+Batch = Mapping[str, jax.Array]
+Tree = Any  # a nested dict of arrays
+
+
+class Term(NamedTuple):
+    """One term of a loss, as a *sum with a count*: summed over micro-batches, devices and stages, and divided once.
+
+    Means cannot be added when counts differ, sums can. The term contributes `weight * total / count` to the loss.
+    """
+
+    total: jax.Array  # [] float
+    count: jax.Array  # [] float: how many things were summed; depends on the batch, not on the parameters
+    weight: float = 1.0
+
+
+Terms = Mapping[str, Term]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One update within a step: which loss, which parameters learn from it, by which optimizer.
+
+    Most tasks have one. A GAN has two: the discriminator's and the generator's.
+    """
+
+    loss: str = 'loss'  # the task's method
+    trains: str = '.*'  # regular expression over parameter names such as 'layer_0/attention/query/kernel', matched from the start
+    optimizer: str = 'optimizer'  # key of the config
+    repeat: int = 1  # updates of this phase within one step
+
+
+class Task(Protocol):
+    """Methods are pure; `params` are nested dicts of arrays, `extra` is what changes but is not trained (batch statistics)."""
+
+    phases: tuple[Phase, ...]
+
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
+        """Returns (params, extra), parameters boxed with their axis names."""
+
+    def loss(self, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Terms, Tree]:
+        """Returns (terms of the loss, extra) of one batch or micro-batch."""
+
+    def predict(self, params: Tree, extra: Tree, batch: Batch) -> Mapping[str, jax.Array]:
+        """Returns what the model says of a batch, for scores and for people."""

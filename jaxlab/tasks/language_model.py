@@ -1,0 +1,141 @@
+"""Language modelling: say how likely each next token is, and write text by choosing one after another."""
+
+# b batch, t time, v vocabulary, p prompt, n new tokens
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxlab.decode import sampling
+from jaxlab.errors import UserError
+from jaxlab.task import Batch, Phase, Term, Terms, Tree
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """The next token's cross-entropy. A batch holds tokens, targets, positions, segments int32 [b t] and mask float32 [b t]."""
+
+    model: Any  # Linen module: (tokens, positions, segments) -> logits [b t v], with decode and start_cache; see models/gpt.py
+    label_smoothing: float = 0.0
+    phases: tuple[Phase, ...] = (Phase(),)
+
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
+        return self.model.init(key, batch['tokens'], batch['positions'], batch['segments'])['params'], {}
+
+    def loss(self, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Terms, Tree]:
+        """Returns {'loss': nats of all targets that count, and how many they are}."""
+        inputs = batch['tokens'], batch['positions'], batch['segments']
+        logits = self.model.apply({'params': params}, *inputs, train=True, rngs={'dropout': key})
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch['targets'])
+        if self.label_smoothing:  # the target gets 1 - label_smoothing, and all tokens share the rest (arXiv:1512.00567)
+            uniform = jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
+            nats = (1 - self.label_smoothing) * nats + self.label_smoothing * uniform
+        return {'loss': Term(jnp.sum(nats * batch['mask']), jnp.sum(batch['mask']))}, extra
+
+    def predict(self, params: Tree, extra: Tree, batch: Batch) -> dict[str, jax.Array]:
+        """Returns {'logits': float32 [b t v]} of the token after each token."""
+        inputs = batch['tokens'], batch['positions'], batch['segments']
+        return {'logits': self.model.apply({'params': params}, *inputs)}
+
+    # --- writing text ---
+
+    @cached_property
+    def _decoder(self) -> sampling.Decoder:
+        def step(params: Tree, *inputs: Any) -> tuple[jax.Array, Any]:
+            return self.model.apply({'params': params}, *inputs, method='decode')
+
+        return sampling.Decoder(step, self.model.start_cache, self.model.context)
+
+    def prompt(self, processor: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns prompts for `generate`: tokens int32 [b p], each after the end-of-text that all documents follow, and lengths [b]."""
+        rows = [np.concatenate([[processor.end_of_text], processor.encode(text)]).astype(np.int32) for text in texts]
+        lengths = np.array([len(row) for row in rows], np.int32)
+        return np.stack([np.pad(row, (0, lengths.max() - len(row))) for row in rows]), lengths
+
+    def generate(
+        self,
+        params: Tree,
+        extra: Tree,
+        prompt: tuple[jax.Array, jax.Array],
+        key: jax.Array,
+        how: sampling.Sampling = sampling.Sampling(0.8),  # noqa: B008  immutable
+        *,
+        count: int,
+    ) -> jax.Array:
+        """Returns what comes after each prompt, int32 [b count]. Pure, and one compiled loop.
+
+        Raises:
+          UserError: prompts and `count` do not fit into the context together (`stream` has no such limit).
+        """
+        if (wanted := prompt[0].shape[1] + count) > self.model.context:
+            raise UserError(f'prompt and sample are {wanted} tokens, and the model looks back on {self.model.context}: shorten them.')
+        return sampling.generate(self._decoder, params, *prompt, key, how, count)
+
+    def stream(
+        self,
+        params: Tree,
+        extra: Tree,
+        processor: Any,
+        prompt: str,
+        *,
+        tokens: int = 200,
+        temperature: float = 0.8,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Yields the text that follows `prompt`, some tokens at a time; beyond the context the model forgets the beginning.
+
+        Args:
+          params, extra, processor: of the trained experiment.
+          prompt: what to go on from; '' begins a document.
+          tokens: how many to write.
+          temperature, top_k, top_p: how a token is drawn; see `jaxlab.decode.sampling.Sampling`.
+          seed: the same seed writes the same text.
+
+        Raises:
+          UserError: the prompt is longer than the context, or a number is out of range.
+        """
+        if tokens < 1:
+            raise UserError(f'tokens={tokens}: at least 1 is wanted.')
+        (row,), _ = self.prompt(processor, [prompt])
+        how = sampling.Sampling(temperature, top_k, top_p)
+        written, shown = [], ''
+        for chunk in sampling.stream(self._decoder, params, [row], tokens, jax.random.key(seed), how):
+            written.extend(chunk[0].tolist())
+            text = processor.decode(written)
+            whole = text if len(written) == tokens else text.rstrip('\ufffd')  # a character may end in the next chunk
+            yield whole[len(shown) :]
+            shown = whole
+
+    def probabilities(self, params: Tree, extra: Tree, processor: Any, text: str, top: int) -> list[tuple[str, float]]:
+        """Returns the `top` likeliest tokens after `text`, with their probabilities, the likeliest first.
+
+        Raises:
+          UserError: the text is longer than the context.
+        """
+        tokens, lengths = self.prompt(processor, [text])
+        if lengths[0] > self.model.context:
+            raise UserError(f'the text has {lengths[0]} tokens, and the model looks back on {self.model.context}: shorten it.')
+        logits = jax.jit(sampling.prefill, static_argnums=0)(self._decoder, params, tokens, lengths, lengths).logits[0]
+        likeliest = np.argsort(-logits)[:top]
+        return [(processor.decode([token]), float(p)) for token, p in zip(likeliest, jax.nn.softmax(logits)[likeliest], strict=True)]
+
+
+def make(model: Any, *, label_smoothing: float = 0.0) -> LanguageModel:
+    """Args:
+      model: as `models/gpt.py` makes it.
+      label_smoothing: the part of the probability that all tokens share, in [0, 1).
+
+    Raises:
+      UserError: a value is out of range.
+    """
+    if not 0 <= label_smoothing < 1:
+        raise UserError(f'label_smoothing={label_smoothing}: at least 0 and below 1 is wanted, such as 0.1.')
+    return LanguageModel(model, label_smoothing)

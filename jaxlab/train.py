@@ -1,0 +1,132 @@
+"""THE file: a training run from nothing to the end, in order.
+
+Build what there is, give birth to the state where it will live, or restore it; then, step by step: batch, step, observe, evaluate,
+sample, save, stop. A sentence says why each stands where it stands.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxlab import step as steps
+from jaxlab import workdir as workdirs
+from jaxlab.checkpoint import Checkpoints
+from jaxlab.config import build
+from jaxlab.data.stream import prefetch
+from jaxlab.evaluation import make_evaluate, make_scores
+from jaxlab.experiment import make_sampler, make_task
+from jaxlab.observers import Observer, Run
+from jaxlab.observers.meter import Meter
+from jaxlab.parallel import layout
+from jaxlab.trust.stop import Stop
+
+
+def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> int:
+    """Trains until `config.steps`, or until asked to stop; goes on from the newest checkpoint in the workdir.
+
+    Args:
+      config: the resolved config; see `jaxlab.config.experiment`.
+      workdir: where everything lies; made if missing.
+      observers: who is told what happens.
+
+    Returns:
+      0, or the number of the signal that ended the run early.
+
+    Raises:
+      UserError: anything that the user can mend; before anything compiles.
+    """
+    # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
+    workdirs.open_for_training(workdir, config)
+    mesh = layout.make_mesh(config.mesh)
+    rows = layout.process_rows(config.batch_size, config.accumulate, mesh)
+    scores = make_scores(config.evaluate.scores)
+    known = workdirs.read_processor(workdir, config)
+    data = build(config.data, config.batch_size, config.seed, rows, known, key='data')
+    batch = layout.global_shapes(data.batch(0), config.batch_size)
+    workdirs.remember_data(workdir, data, batch)
+    task = make_task(config, data.info)
+
+    with jax.set_mesh(mesh), Stop() as stop:
+        # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device.
+        key = jax.random.key(config.seed)
+        names = layout.names(jax.eval_shape(task.init, key, batch)[0])
+        optimizers = [
+            build(config[phase.optimizer], steps.split(names, phase.trains)[0], config.steps, key=phase.optimizer)
+            for phase in task.phases
+        ]
+        init = partial(steps.init, task, optimizers, config.average, batch)
+        abstract = jax.eval_shape(init, key)
+        shardings = layout.state_shardings(abstract, names, mesh)
+
+        # 3. The state: born in these shardings, or restored into them, from whatever mesh it was saved on.
+        checkpoints = Checkpoints(workdir, config.checkpoint.keep)
+        if checkpoints.latest() is None:
+            state = jax.jit(init, out_shardings=shardings)(key)
+        else:
+            state = checkpoints.restore(layout.with_shardings(abstract, shardings))
+        start = int(state.step)
+        table = layout.describe(abstract.params, names, shardings.params)
+        run = Run(config, workdir, start, data.summary, layout.summary(mesh), table)
+        for observer in observers:
+            observer.start(run)
+
+        # 4. What compiles. The old state is donated: its memory becomes the new one's.
+        step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
+        step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+        evaluate = make_evaluate(task, scores)
+        sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
+        place = partial(layout.place, sharding=layout.batch_sharding(mesh))
+        meter = Meter(config, data.info, start)
+        frozen: dict = {}  # parameters that are used and never trained; an argument, so that they are neither donated nor saved
+
+        def observe(n: int, terms: steps.Terms) -> None:
+            jax.block_until_ready(terms)  # the host is never more than one step ahead, so a stop is heard soon
+            if due(n, config.log.every):
+                tell(n, meter.row(n, terms))
+
+        def tell(n: int, row: dict[str, float]) -> None:
+            for observer in observers:
+                observer.row(n, row)
+
+        # 5. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic.
+        n = start
+        before = None
+        offset = int(state.data_offset)
+        for n, rows in enumerate(prefetch(data.batch, start + offset, config.steps - start), start + 1):
+            state, terms = step(state, frozen, place(rows))
+            # Step n is under way; only now are the numbers of step n - 1 read, so the devices never wait for the host.
+            if before:
+                observe(*before)
+            before = n, terms
+            last = n == config.steps
+            if last or due(n, config.evaluate.every) or due(n, config.log.sample_every) or stop.signal:
+                observe(*before)  # what follows looks at this state anyway, and rows come in the order of steps
+                before = None
+            if last or due(n, config.evaluate.every):
+                for name, split in data.splits.items():
+                    batches = min(config.evaluate.batches or split.batches, split.batches)
+                    found = evaluate(state.average or state.params, state.extra, lambda n, s=split: place(s.batch(n)), batches)
+                    tell(n, {f'eval/{name}/{score}': value for score, value in found.items()})
+            if sample and (last or due(n, config.log.sample_every)):
+                text = sample(state.average or state.params, state.extra, state.key, state.step)
+                for observer in observers:
+                    observer.sample(n, text)
+            if before is None:
+                meter.start(n)  # evaluation and samples are not training: they do not count as its time
+            # Saving comes last: what is saved has been seen. It copies the state, and writes while the next steps run.
+            if last or due(n, config.checkpoint.every) or stop.signal:
+                checkpoints.save(n, state, config)
+            if stop.signal:
+                break
+        checkpoints.close()
+        for observer in observers:
+            observer.end(n)
+        return stop.signal
+
+
+def due(n: int, every: int) -> bool:
+    """Whether step n is one of every `every`; never where `every` is 0."""
+    return bool(every) and n % every == 0

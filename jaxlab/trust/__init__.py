@@ -1,0 +1,1 @@
+"""Trust: what keeps a run from being lost."""

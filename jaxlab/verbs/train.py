@@ -1,0 +1,47 @@
+"""Train an experiment; the same command resumes it.
+
+  python -m jaxlab.main --config=configs/transformer.py
+  python -m jaxlab.main --config=configs/transformer.py:small --config.optimizer.learning_rate=1e-3 --config.mesh.fsdp=8
+  python -m jaxlab.main train --workdir=runs/transformer-1a2b3c4d --config.steps=4000      (goes on, from its config.json)
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from jaxlab.errors import UserError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--config', default='', help='the experiment: a file, with a size after a colon: configs/transformer.py:tiny')
+    parser.add_argument('--workdir', default='', help='where everything lies; default: runs/<config>-<8 hex of the experiment>')
+    parser.add_argument('--allow_import', action='append', default=[], help='a package that a workdir\'s config may import from')
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from jaxlab import config as configs
+    from jaxlab import workdir as workdirs
+
+    if not parsed.config and not parsed.workdir:
+        raise UserError('say what to train: --config=configs/transformer.py (or --workdir=… to go on with a run).')
+    if parsed.config:
+        config, name = configs.load(parsed.config)
+    else:
+        config, name = workdirs.read_config(Path(parsed.workdir), parsed.allow_import), ''
+    config = configs.check(configs.override(config, parsed.overrides))
+    workdir = Path(parsed.workdir) if parsed.workdir else workdirs.default(name, config)
+
+    from jaxlab.observers.progress import Progress
+    from jaxlab.observers.samples import Samples
+    from jaxlab.observers.tracker import Tracker
+    from jaxlab.train import train
+
+    stopped_by = train(config, workdir, [Progress(), Tracker(), Samples()])
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
+    if stopped_by:
+        print(f'saved in {workdir}; to go on: {python} -m jaxlab.main train --workdir={workdir}')
+        return 128 + stopped_by  # what a shell reports for a process that the signal ended
+    print(f'\neverything lies in {workdir}\nnext: {python} -m jaxlab.main generate --workdir={workdir} --prompt=import')
+    print(f'      {python} -m jaxlab.main evaluate --workdir={workdir}')
+    return 0

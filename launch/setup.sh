@@ -1,0 +1,252 @@
+#!/usr/bin/env bash
+# Makes .venv with what jaxlab needs, using nothing but Python's own venv and pip. Does nothing where that is done already.
+#
+#   bash launch/setup.sh [--device=cpu|cuda|tpu] [--extras=test,reference] [--dry_run]
+#
+# Without --device it looks for an NVIDIA GPU and a TPU, and takes the CPU otherwise. --dry_run prints what would be done.
+# PYTHON=/path/to/python3.12 names the Python to make .venv with.
+#
+# local.sh and test.sh source this file and call `set_up EXTRAS "$@"`, which leaves three variables:
+#   root   the clone        python   the Python in .venv        rest   the arguments that were not --device
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+venv=$root/.venv
+python=$venv/bin/python
+stamp=$venv/jaxlab-stamp        # what is installed, for which hardware; written last, so an interrupted installation goes on
+system=${JAXLAB_SYSTEM_ROOT:-}  # tests put another machine's /dev, /proc and /sys here
+version_of='import sys; print("%d.%d" % sys.version_info[:2])'
+dry_run=''
+
+say() { echo "jaxlab: $*"; }
+
+fail() {
+  echo "jaxlab: $*" >&2
+  exit 2
+}
+
+is_supported() { [[ $1 =~ ^3\.([0-9]+)$ ]] && ((BASH_REMATCH[1] >= 11)); }
+
+# Prints the path of a Python that is new enough: $PYTHON where it is set, else the first of the usual names.
+find_python() {
+  local name path version seen=''
+  for name in ${PYTHON:-python3 python3.13 python3.12 python3.14 python3.11 python}; do
+    path=$(type -P "$name") || continue
+    version=$("$path" -c "$version_of" 2>/dev/null) || continue # a shim of a Python that is not installed
+    if is_supported "$version"; then
+      echo "$path"
+      return
+    fi
+    seen+="${seen:+, }$name is $version"
+  done
+  fail "Python 3.11 or newer is needed (${seen:-found no ${PYTHON:-python3}})." \
+    'Install one, e.g. apt install python3.12 python3.12-venv, or name it: PYTHON=/path/to/python3.12'
+}
+
+# Sets `device` to cuda12 or cuda13 and says in `why`; fails, with the reason in `why`, where no usable GPU answers.
+see_gpu() {
+  local table cuda capability
+  why='no NVIDIA GPU and no TPU seen'
+  type -P nvidia-smi >/dev/null || return 1
+  why='nvidia-smi is here but sees no GPU'
+  table=$(nvidia-smi 2>/dev/null) && [[ $table =~ CUDA[A-Z\ ]*Version[\ ]*:[\ ]*([0-9]+) ]] || return 1
+  cuda=${BASH_REMATCH[1]}
+  why="the NVIDIA driver is for CUDA $cuda and jax needs 12 or newer: update the driver to use the GPU"
+  ((cuda >= 12)) || return 1
+  why="an NVIDIA GPU, its driver for CUDA $cuda"
+  device=cuda$((cuda == 12 ? 12 : 13))
+  for capability in $(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null); do
+    if [[ $capability =~ ^([0-9]+)\.([0-9]+)$ ]] && ((BASH_REMATCH[1] * 10 + BASH_REMATCH[2] < 75)); then
+      device=cuda12 # CUDA 13 has dropped these GPUs
+      why="an NVIDIA GPU of compute capability $capability"
+    fi
+  done
+}
+
+sees_tpu() {
+  local file
+  for file in "$system"/dev/accel[0-9]*; do [[ ! -e $file ]] || return 0; done
+  # Newer TPUs stand in /dev/vfio, like any device that is handed to a virtual machine. 0x1ae0 is Google.
+  for file in "$system"/dev/vfio/[0-9]*; do
+    [[ -e $file ]] || continue
+    [[ -z ${TPU_ACCELERATOR_TYPE:-}${TPU_WORKER_ID:-} ]] || return 0
+    ! grep -qs 0x1ae0 "$system"/sys/bus/pci/devices/*/vendor || return 0
+  done
+  return 1
+}
+
+# Sets `device` to cpu, cuda12, cuda13 or tpu, and `why`, from what was asked for (may be '') and from the machine.
+choose_device() {
+  local asked=$1
+  device=cpu
+  why="--device=$asked"
+  case $asked in
+    cpu) ;;
+    tpu | cuda12 | cuda13) device=$asked ;;
+    cuda)
+      if ! see_gpu; then
+        device=cuda12
+        why="--device=cuda, but $why; CUDA 12 runs on every driver since 525"
+      fi
+      ;;
+    '')
+      if ! see_gpu && sees_tpu; then
+        device=tpu
+        why='a TPU'
+      fi
+      ;;
+    *) fail "--device=$asked is not one of cpu, cuda, tpu (cuda12 and cuda13 choose the version too)." ;;
+  esac
+}
+
+# Prints what choose_device depends on. Costs nothing, where nvidia-smi may take seconds: so a second call starts at once.
+describe_hardware() {
+  local driver=''
+  [[ ! -r $system/proc/driver/nvidia/version ]] || driver=$(<"$system/proc/driver/nvidia/version")
+  echo "$(type -P nvidia-smi) ${driver//$'\n'/ }" "$system"/dev/accel[0-9]* "$system"/dev/vfio/[0-9]*
+}
+
+venv_version() { "$python" -I -S -c "$version_of" 2>/dev/null || echo none; }
+
+# Whether .venv has a Python new enough, pip, and no plugin for another CUDA than $1's, which jax would load beside it.
+can_install() {
+  local plugin
+  is_supported "$(venv_version)" && "$python" -m pip --version >/dev/null 2>&1 || return 1
+  for plugin in "$venv"/lib/python*/site-packages/jax_cuda*_plugin; do
+    [[ ! -e $plugin || $1 != cuda* || $plugin == */jax_"$1"_plugin ]] || return 1
+  done
+}
+
+make_venv() {
+  local base version
+  base=$(find_python)
+  if ! "$base" -c 'import ensurepip, venv' 2>/dev/null; then
+    version=$("$base" -c "$version_of")
+    fail "$base cannot make a virtual environment. Install what it lacks and try again:" \
+      "apt install python$version-venv (elsewhere: the package that holds Python's venv and ensurepip)"
+  fi
+  if [[ -n $dry_run ]]; then
+    say "would make $venv with $base"
+  else
+    say "making $venv with $base"
+    "$base" -m venv --clear "$venv" || fail "$base could not make $venv: see above."
+  fi
+}
+
+# Shows the large downloads out of pip's long report, so that a slow network can be seen to move.
+show_downloads() {
+  local line
+  while IFS= read -r line; do
+    case $line in
+      *Downloading*' MB)'*) echo "  ${line#"${line%%[![:space:]]*}"}" ;;
+      'Installing collected packages'*) echo '  unpacking' ;;
+    esac
+  done
+}
+
+# pip_install [EXTRA…]
+pip_install() {
+  local names="$*" log=$venv/install.log
+  local what=$root${names:+[${names// /,}]}
+  local command=("$python" -m pip install --disable-pip-version-check -c "$root/third_party/constraints.txt" -e "$what")
+  if [[ -n $dry_run ]]; then
+    say "would run ${command[*]}"
+    return
+  fi
+  say "installing jaxlab${names:+[${names// /,}]}; every word of pip's is in .venv/install.log"
+  SECONDS=0
+  if ! PYTHONUNBUFFERED=1 "${command[@]}" 2>"$log.errors" | tee "$log" | show_downloads; then
+    grep ERROR "$log.errors" | head -n 3 >&2 || tail -n 3 "$log.errors" >&2
+    fail 'the installation failed, for the reason above. If the network is slow or closed, set PIP_INDEX_URL to a mirror' \
+      'near you and try again.'
+  fi
+  say "installed in $SECONDS s; .venv takes $(du -sm "$venv" | cut -f1) MB"
+}
+
+# set_up 'EXTRA EXTRA…' [--device=…] [arguments…]
+set_up() {
+  local extras asked='' device why='' hardware pinned extra missing=''
+  local old_root='' old_version='' old_pinned='' old_hardware='' old_device='' have=''
+  extras=$1
+  shift
+  rest=()
+  while (($#)); do
+    case $1 in
+      --device=*) asked=${1#*=} ;;
+      --device)
+        (($# > 1)) || fail '--device needs a value: cpu, cuda or tpu.'
+        asked=$2
+        shift
+        ;;
+      *) rest+=("$1") ;;
+    esac
+    shift
+  done
+
+  if [[ -r $stamp ]]; then
+    for extra in old_root old_version old_pinned old_hardware old_device have; do
+      IFS= read -r "${extra?}" || true
+    done <"$stamp"
+  fi
+  hardware=$(describe_hardware)
+  if [[ -z $asked && $hardware == "$old_hardware" ]]; then
+    device=$old_device
+  else
+    choose_device "$asked"
+  fi
+  case $asked in # what was asked for must work; what was only seen may fall back to the CPU
+    '') ;;
+    cpu) export JAX_PLATFORMS=cpu ;;
+    tpu) export JAX_PLATFORMS=tpu,cpu ;;
+    *) export JAX_PLATFORMS=cuda,cpu ;;
+  esac
+
+  [[ $device == cpu ]] || extras+=" $device"
+  pinned=$(cat "$root/pyproject.toml" "$root/third_party/constraints.txt" | cksum)
+  [[ $pinned == "$old_pinned" ]] || have=''
+  [[ "$root $(venv_version)" == "$old_root $old_version" ]] || have='' # a moved clone, another Python
+  for extra in base $extras; do
+    [[ " $have " == *" $extra "* ]] || missing+=" $extra"
+  done
+
+  if [[ -n $missing ]]; then
+    case $device in
+      cpu) say "jax for the CPU${why:+ ($why)}" ;;
+      *) say "jax[$device]${why:+ ($why)}; --device=cpu overrides" ;;
+    esac
+    if [[ -n $old_root && "$root $(venv_version)" != "$old_root $old_version" ]] || ! can_install "$device"; then
+      make_venv
+    fi
+    # shellcheck disable=SC2086 # words
+    pip_install $extras
+    have+=$missing
+  elif [[ -n $dry_run ]]; then
+    say 'nothing to do'
+  fi
+  if [[ -n $dry_run || -z $missing && ( -n $asked || $hardware == "$old_hardware" ) ]]; then
+    return
+  fi
+  if [[ -z $asked ]]; then
+    old_hardware=$hardware
+    old_device=$device
+  fi
+  printf '%s\n' "$root" "$(venv_version)" "$pinned" "$old_hardware" "$old_device" "$have" >"$stamp"
+}
+
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
+  extras=''
+  arguments=()
+  for argument in "$@"; do
+    case $argument in
+      --extras=*) extras=${argument#*=} ;;
+      --dry_run) dry_run=1 ;;
+      --help | -h)
+        sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        exit
+        ;;
+      *) arguments+=("$argument") ;;
+    esac
+  done
+  set_up "${extras//,/ }" ${arguments[@]+"${arguments[@]}"}
+  ((${#rest[@]} == 0)) || fail "${rest[0]} is not a flag of setup.sh: it knows --device, --extras and --dry_run."
+fi

@@ -1,0 +1,165 @@
+import hashlib
+import json
+
+import pytest
+
+from jaxlab.data import documents
+from jaxlab.data.documents import find_files, one_in_twenty, read_pieces
+from jaxlab.data.sources import python_library, text_files
+from jaxlab.errors import UserError
+
+TEXT = '一二三\n\nab\r\ncdefghijklmnop🙂🙂🙂\nx\n  ' + '没有换行' * 9
+
+
+def held_out_by_hash(name):
+    return int.from_bytes(hashlib.sha256(name.encode()).digest(), 'big') % 20 == 0
+
+
+def texts(corpus, held_out):
+    return {d.name: ''.join(d.pieces()) for d in corpus.documents() if d.held_out == held_out}
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 5, 16, 1000])
+def test_pieces_joined_are_the_file_and_end_at_line_ends(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(documents, 'PIECE_BYTES', size)
+    path = tmp_path / 'a.txt'
+    path.write_bytes(TEXT.encode())
+    pieces = list(read_pieces(path))
+    assert ''.join(pieces).encode() == path.read_bytes()
+    assert all(pieces)
+    assert len(pieces) > 1 or size == 1000
+    for piece in pieces[:-1]:
+        assert piece.endswith('\n') or '\n' not in piece, 'cut after a line end where there is one'
+
+
+def test_a_range_of_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, 'PIECE_BYTES', 4)
+    path = tmp_path / 'a.txt'
+    path.write_bytes(TEXT.encode())
+    begin, end = len('一二三\n'.encode()), len('一二三\n\nab\r\n'.encode())
+    assert ''.join(read_pieces(path, begin, end)) == '\nab\r\n'
+    assert ''.join(read_pieces(path, 0, 0)) == ''
+
+
+@pytest.mark.parametrize('size', [1, 3, 4, 1000])
+@pytest.mark.parametrize(
+    ('content', 'byte', 'position'),
+    [
+        ('好好caf'.encode() + b'\xe9 au lait\n', 'e9', 9),  # Latin-1
+        ('好'.encode() * 4 + b'\xe5\xa5', 'e5', 12),  # ends inside a character
+        ('天气'.encode('gb18030'), 'cc', 0),
+    ],
+)
+def test_what_is_not_utf8_is_named_with_its_byte(tmp_path, monkeypatch, size, content, byte, position):
+    monkeypatch.setattr(documents, 'PIECE_BYTES', size)
+    path = tmp_path / 'latin.txt'
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf'latin\.txt" is not UTF-8: byte 0x{byte} at position {position}\.'):
+        list(read_pieces(path))
+
+
+# --- what is held out ------------------------------------------------------------------------------------------------
+
+
+def test_the_library_holds_out_whole_modules():
+    corpus = python_library.corpus()
+    names = [file.name for file in corpus.files]
+    assert names == sorted(names) and len(names) > 200
+    assert 'json/decoder.py' in names and 'ast.py' in names
+    for name in names:
+        assert not {'test', 'tests', 'idlelib', 'lib2to3', 'site-packages', 'encodings', 'pydoc_data'} & {
+            *name.split('/')
+        }
+    found = {document.name: document.held_out for document in corpus.documents()}
+    assert list(found) == names
+    for name, held_out in found.items():
+        assert held_out == held_out_by_hash(name.split('/')[0].removesuffix('.py')), name
+    assert 0 < sum(found.values()) < len(found) / 5
+
+
+def test_a_library_without_source_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(python_library.sysconfig, 'get_paths', lambda: {'stdlib': str(tmp_path)})
+    with pytest.raises(UserError, match=r'data\.path'):
+        python_library.corpus()
+
+
+def test_few_texts_lose_their_ends(tmp_path):
+    lines = [f'第 {n} 行\n' for n in range(100)]
+    (tmp_path / 'b').mkdir()
+    (tmp_path / 'b' / 'long.txt').write_text(''.join(lines), 'utf-8')
+    (tmp_path / 'two.txt').write_text('one\ntwo', 'utf-8')
+    (tmp_path / 'single.txt').write_text('no line end', 'utf-8')
+    (tmp_path / 'skipped.md').write_text('not text', 'utf-8')
+    corpus = text_files.corpus(str(tmp_path))
+    train, held_out = texts(corpus, False), texts(corpus, True)
+    assert list(train) == ['b/long.txt', 'single.txt', 'two.txt']
+    assert train['b/long.txt'] + held_out['b/long.txt'] == ''.join(lines)
+    assert 5 <= held_out['b/long.txt'].count('\n') <= 6
+    assert (train['two.txt'], held_out['two.txt']) == ('one\n', 'two')
+    assert (train['single.txt'], held_out['single.txt']) == ('no line end', '')
+
+
+def test_the_cut_of_a_file_with_very_long_lines(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_bytes(b'first\n' + b'x' * 300_000)
+    assert text_files.last_line_end(path, 285_000) == 6
+    assert text_files.last_line_end(path, 5) == 0
+
+
+def test_many_texts_are_held_out_whole(tmp_path):
+    names = [f'{n:02}.txt' for n in range(40)]
+    for name in names:
+        (tmp_path / name).write_text(f'text of {name}\nand more\n')
+    corpus = text_files.corpus(str(tmp_path))
+    assert list(texts(corpus, True)) == [name for name in names if held_out_by_hash(name)] != []
+    assert list(texts(corpus, False)) == [name for name in names if not held_out_by_hash(name)]
+
+
+def test_lines_of_jsonl_are_held_out_by_their_text(tmp_path):
+    contents = [f'第 {n} 篇\n' for n in range(50)]
+    path = tmp_path / 'a.jsonl'
+    path.write_text('\n\n'.join(json.dumps({'text': text, 'id': 1}) for text in contents))
+    corpus = text_files.corpus(str(path))
+    assert list(texts(corpus, True).values()) == [text for text in contents if held_out_by_hash(text)] != []
+    assert list(texts(corpus, False).values()) == [text for text in contents if not held_out_by_hash(text)]
+    assert one_in_twenty('第 0 篇\n') == held_out_by_hash('第 0 篇\n')
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'line', ['{"text": 5}', '{"content": "a"}', '["text"]', '{"text": "a"', 'a', '{"text": "\\ud83d"}']
+)
+def test_a_line_without_text_is_named(tmp_path, line):
+    path = tmp_path / 'a.jsonl'
+    path.write_text('{"text": "fine"}\n' + line + '\n')
+    with pytest.raises(UserError, match=r'a\.jsonl", line 2 is no text'):
+        list(text_files.corpus(str(path)).documents())
+
+
+def test_a_line_that_is_not_utf8_is_named_with_its_byte(tmp_path):
+    path = tmp_path / 'a.jsonl'
+    path.write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
+    with pytest.raises(UserError, match='byte 0xe9 at position 30'):
+        list(text_files.corpus(str(path)).documents())
+
+
+def test_paths_that_hold_no_text(tmp_path):
+    with pytest.raises(UserError, match='there is nothing at'):
+        text_files.corpus(str(tmp_path / 'missing'))
+    with pytest.raises(UserError, match='holds no'):
+        text_files.corpus(str(tmp_path))
+    (tmp_path / 'a.csv').write_text('a,b')
+    with pytest.raises(UserError, match='neither a'):
+        text_files.corpus(str(tmp_path / 'a.csv'))
+
+
+def test_files_are_found_in_one_order(tmp_path):
+    for name in ('b.txt', 'a/z.TXT', 'a.txt', 'a/skip/c.txt', 'c.py'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [file.name for file in find_files(tmp_path, ('.txt',), frozenset(['skip']))] == ['a.txt', 'a/z.TXT', 'b.txt']

@@ -1,0 +1,61 @@
+"""Small experiments for tests: configs over a corpus that the test makes, and a process that runs one."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jaxlab import config as configs
+
+ROOT = Path(__file__).parents[1]
+TRANSFORMER = str(ROOT / 'configs' / 'transformer.py')
+
+
+def write_corpus(folder: Path, documents: int = 40) -> Path:
+    """Writes small text files of made-up sentences, some in Chinese; the same each time."""
+    choose = random.Random(0)
+    words = 'the a cat dog sees likes runs sleeps and or 猫 狗 看 喜欢 跑 睡'.split()
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(documents):
+        lines = [' '.join(choose.choices(words, k=8)) for _ in range(30)]
+        (folder / f'{n:02}.txt').write_text('\n'.join(lines) + '\n', 'utf-8')
+    return folder
+
+
+def tiny(corpus: Path, **overrides: object) -> ConfigDict:
+    """Returns configs/transformer.py:tiny over `corpus`; overrides are {'model.width': 32, …} with dots as double underscores."""
+    config, _ = configs.load(f'{TRANSFORMER}:tiny')
+    config.data.path = str(corpus)
+    for key, value in overrides.items():
+        *parents, last = key.split('__')
+        node = config
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    return configs.check(config)
+
+
+def start(*arguments: str, cache: Path, devices: int = 1, **variables: str) -> subprocess.Popen:
+    """Starts `python -m jaxlab.main` with these arguments, as a person would; stdout and stderr are one pipe of text."""
+    environment = {
+        **os.environ,
+        'JAXLAB_CACHE': str(cache),
+        'JAX_PLATFORMS': 'cpu',
+        'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+        'PYTHONUNBUFFERED': '1',
+        **variables,
+    }
+    command = [sys.executable, '-m', 'jaxlab.main', *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def run(*arguments: str, cache: Path, devices: int = 1, **variables: str) -> tuple[int, str]:
+    """Runs a command to its end; returns (exit code, all that it printed)."""
+    process = start(*arguments, cache=cache, devices=devices, **variables)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output

@@ -1,0 +1,72 @@
+"""Attention against a loop over queries, and the mask that keeps documents apart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.core import meta
+
+from jaxlab.nn.attention import Attention, attention, causal_mask
+
+SEGMENTS = np.array([[1, 1, 1, 2, 2, 0], [0, 0, 1, 1, 1, 1]])
+MASK = np.asarray(causal_mask(SEGMENTS, SEGMENTS))
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def test_causal_mask():
+    wanted = [[[row[i] == row[j] and row[j] > 0 and j <= i for j in range(6)] for i in range(6)] for row in SEGMENTS]
+    np.testing.assert_array_equal(MASK, wanted)
+
+
+def test_causal_mask_of_queries_that_start_later():
+    np.testing.assert_array_equal(jax.jit(causal_mask)(SEGMENTS[:, 4:], SEGMENTS, 4), MASK[:, 4:])
+
+
+@pytest.mark.parametrize('kv_heads', [4, 2, 1])
+def test_attention_is_a_weighted_mean(kv_heads):
+    b, n, t, width = 2, 4, 6, 8
+    q, k, v = random(b, n, t, width), random(b, kv_heads, t, width, seed=1), random(b, kv_heads, t, width, seed=2)
+    found = np.asarray(jax.jit(attention)(q, k, v, MASK))
+    for row in range(b):
+        for head in range(n):
+            shared = head // (n // kv_heads)  # neighbouring query heads share a key head
+            for i in range(t):
+                if SEGMENTS[row, i] == 0:
+                    continue
+                seen = np.flatnonzero(MASK[row, i])
+                weights = np.exp([np.dot(q[row, head, i], k[row, shared, j]) / np.sqrt(width) for j in seen])
+                wanted = sum(w * v[row, shared, j] for w, j in zip(weights, seen, strict=True)) / weights.sum()
+                np.testing.assert_allclose(found[row, head, i], wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_large_scores_and_padding_stay_finite():
+    x = random(2, 1, 6, 8) * 1e3
+    value, gradient = jax.jit(jax.value_and_grad(lambda x: attention(x, x, x, MASK).sum()))(x)
+    assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+def test_bfloat16_weights_sum_in_float32():
+    t = 1024
+    zeros, ones = jnp.zeros((1, 1, t, 2), jnp.bfloat16), jnp.ones((1, 1, t, 2), jnp.bfloat16)
+    mean = attention(zeros, zeros, ones, jnp.ones((1, t, t), bool))
+    assert mean.dtype == jnp.bfloat16 and (mean == 1).all()  # a sum of ones in bfloat16 stops at 256
+
+
+@pytest.mark.parametrize('rotary_base', [0.0, 10000.0])
+def test_cached_is_uncached(rotary_base):
+    layer = Attention(heads=4, kv_heads=2, rotary_base=rotary_base)
+    apply = jax.jit(layer.apply)
+    x, positions, ones = random(2, 6, 16), np.arange(6)[None], np.ones((1, 6), np.int32)
+    params = meta.unbox(jax.jit(layer.init)(jax.random.key(1), x, positions, causal_mask(ones, ones)))
+    whole, _ = apply(params, x, positions, causal_mask(ones, ones))
+    cache = (np.zeros((2, 2, 9, 4), np.float32), np.zeros((2, 2, 9, 4), np.float32))
+    parts = []
+    for start, end in [(0, 4), (4, 6)]:
+        seen = (np.arange(9) < end).astype(np.int32)[None]
+        mask = causal_mask(ones[:, start:end], seen, start)
+        part, cache = apply(params, x[:, start:end], positions[:, start:end], mask, cache, start)
+        parts.append(part)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-5, atol=1e-6)

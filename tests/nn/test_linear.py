@@ -1,0 +1,46 @@
+"""Linear and Embedding, and the axis names that every parameter carries."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.nn.linear import Embedding, Linear
+
+
+def test_linear_is_a_matrix_product_and_a_bias():
+    x = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
+    layer = Linear(4, ('embed', 'mlp'), 'mlp')
+    boxed = jax.jit(layer.init)(jax.random.key(1), x)['params']
+    assert boxed['kernel'].names == ('embed', 'mlp') and boxed['bias'].names == ('mlp',)
+    params = {'kernel': np.asarray(boxed['kernel'].value), 'bias': np.arange(4, dtype=np.float32)}
+    wanted = [[params['kernel'].T @ token + params['bias'] for token in row] for row in x]
+    np.testing.assert_allclose(jax.jit(layer.apply)({'params': params}, x), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_linear_without_a_bias_has_only_a_kernel():
+    params = jax.eval_shape(Linear(4, ('embed', 'mlp')).init, jax.random.key(0), jnp.ones((1, 5)))['params']
+    assert set(params) == {'kernel'}
+
+
+def test_linear_computes_in_dtype_and_sums_in_out_dtype():
+    x = jnp.ones((1, 4096))
+    coarse = Linear(1, ('embed', 'mlp'), dtype=jnp.bfloat16)
+    fine = Linear(1, ('embed', 'mlp'), dtype=jnp.bfloat16, out_dtype=jnp.float32)
+    params = {'params': {'kernel': jnp.ones((4096, 1))}}
+    assert coarse.apply(params, x).dtype == jnp.bfloat16
+    assert fine.apply(params, x).dtype == jnp.float32
+    assert fine.apply(params, x + 1 / 128).item() == 4096 * (1 + 1 / 128)  # not a bfloat16
+
+
+def test_embedding_reads_rows_and_attends_to_them():
+    table = jnp.arange(12.0).reshape(4, 3)
+    layer, params = Embedding(4, 3, ('vocab', 'table')), {'params': {'table': table}}
+    np.testing.assert_array_equal(jax.jit(layer.apply)(params, jnp.array([[2, 0]])), [[[6, 7, 8], [0, 1, 2]]])
+    np.testing.assert_array_equal(
+        layer.apply(params, jnp.ones((1, 3)), jnp.float32, method='attend'), [[3, 12, 21, 30]]
+    )
+
+
+def test_an_id_beyond_the_table_is_noticed():
+    layer, params = Embedding(4, 3, ('vocab', 'table')), {'params': {'table': jnp.ones((4, 3))}}
+    assert np.isnan(jax.jit(layer.apply)(params, jnp.array([4, 1000]))).all()

@@ -1,0 +1,37 @@
+"""Rotary positions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.nn.position import rotate
+
+
+def test_pairs_turn_as_complex_numbers():
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype(np.float32)
+    positions = np.array([[0, 1, 2, 0, 1], [7, 8, 9, 10, 300]])
+    pairs = x[..., :4] + 1j * x[..., 4:]
+    for b in range(2):
+        for t in range(5):
+            for i in range(4):
+                pairs[b, :, t, i] *= np.exp(1j * positions[b, t] * 100.0 ** (-2 * i / 8))
+    wanted = np.concatenate([pairs.real, pairs.imag], axis=-1)
+    np.testing.assert_allclose(jax.jit(rotate)(x, positions, 100.0), wanted, atol=1e-4)
+
+
+def test_products_depend_on_distance_alone():
+    q, k = np.random.default_rng(0).normal(size=(2, 1, 1, 1, 16)).astype(np.float32)
+
+    @jax.jit
+    def product(query_position, key_position):
+        return jnp.vdot(rotate(q, query_position[None, None]), rotate(k, key_position[None, None]))
+
+    near = product(np.int32(5), np.int32(2))
+    np.testing.assert_allclose(product(np.int32(105), np.int32(102)), near, rtol=1e-4)
+    assert abs(product(np.int32(5), np.int32(3)) - near) > 1e-3
+
+
+def test_bfloat16_angles_are_not_rounded():
+    x = jnp.ones((1, 1, 2, 4), jnp.bfloat16)
+    y = np.asarray(jax.jit(rotate)(x, np.array([[1000, 1001]])))  # in bfloat16 both would be 1000
+    assert y.dtype == jnp.bfloat16 and (y[0, 0, 0] != y[0, 0, 1]).any()

@@ -1,0 +1,148 @@
+"""A process is killed and started again: the run is the unbroken one, line by line and bit for bit.
+
+Kills come without warning (SIGKILL), after a logged step that is chosen by seed, wherever the process happens to be then.
+"""
+
+import json
+import random
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxlab
+from tests.experiments import TRANSFORMER, run, start, tiny, write_corpus
+
+STEPS, EVERY = 60, 10
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('resume')
+    write_corpus(folder / 'corpus')
+    return folder
+
+
+def flags(place: Path, workdir: Path, *more: str) -> list[str]:
+    return [
+        f'--config={TRANSFORMER}:tiny',
+        f'--workdir={workdir}',
+        f'--config.data.path={place / "corpus"}',
+        f'--config.steps={STEPS}',
+        f'--config.checkpoint.every={EVERY}',
+        '--config.log.every=1',
+        '--config.log.sample_every=0',
+        '--config.evaluate.every=20',
+        *more,
+    ]
+
+
+@pytest.fixture(scope='module')
+def unbroken(place):
+    code, output = run(*flags(place, place / 'unbroken'), cache=place / 'cache')
+    assert code == 0, output
+    return place / 'unbroken'
+
+
+def rows(workdir: Path) -> list[dict]:
+    """The rows of metrics.jsonl, without what measures time."""
+    lines = (workdir / 'metrics.jsonl').read_text('utf-8').splitlines()
+    return [{key: value for key, value in json.loads(line).items() if 'second' not in key} for line in lines]
+
+
+def parameters(workdir: Path) -> bytes:
+    return b''.join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(jaxlab.load(workdir).params))
+
+
+def kill_and_resume(place: Path, workdir: Path, kills: list[int], signal_number: int, *more: str) -> list[int]:
+    """Runs an experiment to its end, with a kill after each of these logged steps; returns the steps it resumed from."""
+    resumed = []
+    for kill in [*kills, None]:
+        process = start(*flags(place, workdir, *more), cache=place / 'cache')
+        for line in process.stdout:
+            if line.startswith('resumed at step'):
+                resumed.append(int(line.split()[-1]))
+            if kill is not None and line.startswith('step') and int(line.split()[1]) >= kill:
+                process.send_signal(signal_number)
+                if signal_number == signal.SIGKILL:
+                    break
+        process.stdout.close()
+        process.wait(60)
+        if kill is None:
+            assert process.returncode == 0
+        else:
+            assert process.returncode in (-signal_number, 128 + signal_number)
+    return resumed
+
+
+def test_killed_run_equals_the_unbroken_one(place, unbroken):
+    choose = random.Random(1)
+    kills = [choose.randint(2 * EVERY + 2, 30), choose.randint(45, STEPS - 5)]
+    resumed = kill_and_resume(place, place / 'killed', kills, signal.SIGKILL)
+    assert len(resumed) == len(kills), 'every start after the first one resumes'
+    for at, kill in zip(resumed, kills, strict=True):
+        # A save is asynchronous, so the newest one may not have been committed; the one before it was.
+        assert 0 < at <= kill + 2 and kill - at <= 2 * EVERY
+    assert rows(place / 'killed') == rows(unbroken)
+    assert parameters(place / 'killed') == parameters(unbroken)
+
+
+def test_ctrl_c_saves_the_step_it_was_in(place, unbroken):
+    (at,) = kill_and_resume(place, place / 'stopped', [23], signal.SIGINT)
+    assert at >= 23 and at % EVERY, 'stopped, and saved, between two regular saves'
+    assert rows(place / 'stopped') == rows(unbroken)
+    assert parameters(place / 'stopped') == parameters(unbroken)
+
+
+def test_a_run_that_never_saves_is_noticed(place):
+    """The mutant of this file: without saves there is nothing to resume from."""
+    resumed = kill_and_resume(place, place / 'never', [25], signal.SIGKILL, f'--config.checkpoint.every={STEPS}')
+    assert resumed == []
+
+
+def test_resumes_on_another_mesh_and_for_more_steps(place, unbroken):
+    code, output = run(*flags(place, unbroken, f'--config.steps={STEPS + 3}', '--config.mesh.fsdp=2'), cache=place / 'cache', devices=2)
+    assert code == 0, output
+    assert f'resumed at step {STEPS}' in output and f'step {STEPS + 3}' in output
+
+
+def test_finished_run_has_nothing_left_to_do(place, tmp_path):
+    workdir = tmp_path / 'run'
+    assert run(*flags(place, workdir, '--config.steps=3'), cache=place / 'cache')[0] == 0
+    before = rows(workdir)
+    code, output = run(*flags(place, workdir, '--config.steps=3'), cache=place / 'cache')
+    assert code == 0 and 'resumed at step 3' in output
+    assert rows(workdir) == before
+
+
+@pytest.mark.slow
+def test_many_kills(place, unbroken):
+    choose = random.Random(2)
+    for number in range(10):
+        kills = sorted(choose.sample(range(2, STEPS - 2), 4))
+        workdir = place / f'killed_{number}'
+        kill_and_resume(place, workdir, kills, signal.SIGKILL)
+        assert rows(workdir) == rows(unbroken)
+        assert parameters(workdir) == parameters(unbroken)
+
+
+def test_another_experiment_is_refused(place, unbroken):
+    code, output = run(*flags(place, unbroken, '--config.model.width=32'), cache=place / 'cache')
+    assert code == 2 and 'model.width: 64 → 32' in output and 'Traceback' not in output
+
+
+def test_other_data_are_refused(place, tmp_path):
+    corpus = write_corpus(tmp_path / 'corpus')
+    arguments = [*flags(place, tmp_path / 'run', '--config.steps=2'), f'--config.data.path={corpus}']
+    assert run(*arguments, cache=tmp_path / 'cache')[0] == 0
+    (corpus / '00.txt').write_text('something else\n' * 100, 'utf-8')
+    code, output = run(*arguments, cache=tmp_path / 'cache')
+    assert code == 2 and 'data have changed' in output and 'Traceback' not in output
+
+
+def test_tiny_is_what_it_says(place):
+    """`tiny` is what the tests kill: at least 200 steps and three saves."""
+    config = tiny(place / 'corpus')
+    assert config.steps >= 200 and config.steps // config.checkpoint.every >= 3

@@ -1,0 +1,238 @@
+"""The loop in steady state: nothing compiles again, nothing is transferred that was not asked to be, no number is read too early.
+
+Each of these is seen to go red by a mutant of the loop.
+"""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlab import step as steps
+from jaxlab import train as loop
+from jaxlab.observers.tracker import Tracker
+from tests.experiments import tiny, write_corpus
+
+
+@pytest.fixture(scope='module')
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('train')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('JAXLAB_CACHE', str(folder / 'cache'))
+        yield write_corpus(folder / 'corpus')
+
+
+class Recorder:
+    """An observer that remembers, and may do something at a row."""
+
+    def __init__(self, at_row=None):
+        self.rows, self.samples, self.at_row = [], [], at_row
+
+    def start(self, run):
+        self.run = run
+
+    def row(self, step, row):
+        self.rows.append((step, row))
+        if self.at_row:
+            self.at_row(step)
+
+    def sample(self, step, text):
+        self.samples.append((step, text))
+
+    def end(self, step):
+        self.ended = step
+
+
+def short(corpus: Path, **overrides: object):
+    quiet = {'steps': 12, 'log__every': 1, 'log__sample_every': 0, 'evaluate__every': 0, 'checkpoint__every': 1000}
+    return tiny(corpus, mesh__data=1, **{**quiet, **overrides})
+
+
+@pytest.fixture
+def compilations():
+    """Counts what XLA compiles, from when it is asked to start."""
+    found: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().startswith('Compiling '):
+                found.append(record.getMessage())
+
+    handler = Handler()
+    logger = logging.getLogger('jax._src.interpreters.pxla')
+    logger.addHandler(handler)
+    with jax.log_compiles():
+        yield found
+    logger.removeHandler(handler)
+
+
+def compiled_after_first_row(corpus, tmp_path, compilations) -> list[str]:
+    """Trains with evaluation and saves on the way; returns what was compiled between rows 8 and 20."""
+    marks = {}
+    recorder = Recorder(lambda step: marks.setdefault(step, len(compilations)))
+    config = short(corpus, steps=22, checkpoint__every=5, evaluate__every=4, log__sample_every=4)
+    loop.train(config, tmp_path / 'run', [recorder])
+    assert marks[1] > 0, 'the counter counts'
+    return compilations[marks[8] :][: marks[20] - marks[8]]
+
+
+def test_nothing_compiles_after_the_first_steps(corpus, tmp_path, compilations):
+    assert compiled_after_first_row(corpus, tmp_path, compilations) == []
+
+
+def test_a_step_that_compiles_again_is_noticed(corpus, tmp_path, compilations, monkeypatch):
+    place = loop.layout.place
+    batches = iter(range(1000))
+
+    def shorter(batch, sharding):
+        length = 64 if next(batches) < 22 else 32  # mutant: rows of another length, somewhere after step 8
+        return place({name: rows[:, :length] for name, rows in batch.items()}, sharding)
+
+    monkeypatch.setattr(loop.layout, 'place', shorter)
+    assert compiled_after_first_row(corpus, tmp_path, compilations)
+
+
+def guarded(corpus, tmp_path):
+    """Trains with JAX's guard against implicit transfers from the third row on."""
+    guards = []
+
+    def guard(step):
+        if step == 3:
+            guards.append(jax.transfer_guard_host_to_device('disallow'))
+            guards[0].__enter__()
+
+    try:
+        loop.train(short(corpus, evaluate__every=4, log__sample_every=5), tmp_path / 'run', [Recorder(guard)])
+    finally:
+        assert guards, 'the guard was on'
+        guards[0].__exit__(None, None, None)
+
+
+def test_no_implicit_transfer(corpus, tmp_path):
+    guarded(corpus, tmp_path)
+
+
+def test_an_implicit_transfer_is_noticed(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.layout, 'place', lambda batch, sharding: batch)  # mutant: numpy straight into the step
+    with pytest.raises(Exception, match='Disallowed host-to-device transfer'):
+        guarded(corpus, tmp_path)
+
+
+def reads_of_the_current_step(corpus, tmp_path, monkeypatch) -> list[int]:
+    """Trains, and returns the steps whose numbers were read before the next step was under way (the last step has no next)."""
+    started, early = [], []
+    make_step, device_get, block = steps.make_step, jax.device_get, jax.block_until_ready
+
+    def counting(*arguments, **options):
+        return make_step(*arguments, **options)
+
+    def jit(function, **options):
+        compiled = real_jit(function, **options)
+        if 'donate_argnums' not in options:
+            return compiled
+
+        def step(state, frozen, batch):
+            started.append(len(started) + 1)
+            new, terms = compiled(state, frozen, batch)
+            of_step[id(terms['loss'].total)] = started[-1]
+            kept.append(terms)  # so that ids stay their own
+            return new, terms
+
+        return step
+
+    real_jit, of_step, kept = jax.jit, {}, []
+
+    def look(tree):
+        for leaf in jax.tree.leaves(tree):
+            if of_step.get(id(leaf)) == started[-1] != 12:
+                early.append(started[-1])
+
+    def watched(read):
+        def wrapper(tree):
+            if started:
+                look(tree)
+            return read(tree)
+
+        return wrapper
+
+    monkeypatch.setattr(steps, 'make_step', counting)
+    monkeypatch.setattr(loop.jax, 'jit', jit)
+    monkeypatch.setattr(jax, 'device_get', watched(device_get))
+    monkeypatch.setattr(jax, 'block_until_ready', watched(block))
+    loop.train(short(corpus), tmp_path / 'run', [Recorder()])
+    assert len(started) == 12
+    return early
+
+
+def test_the_current_step_is_never_read(corpus, tmp_path, monkeypatch):
+    assert reads_of_the_current_step(corpus, tmp_path, monkeypatch) == []
+
+
+def test_reading_the_current_step_is_noticed(corpus, tmp_path, monkeypatch):
+    source = Path(loop.__file__).read_text('utf-8')
+    mutant = source.replace('            before = n, terms\n', '            before = n, terms\n            observe(*before)\n')
+    assert mutant != source
+    namespace = vars(loop).copy()
+    exec(compile(mutant, loop.__file__, 'exec'), namespace)
+    monkeypatch.setattr(loop, 'train', namespace['train'])
+    assert reads_of_the_current_step(corpus, tmp_path, monkeypatch)
+
+
+# --- what observers are told ----------------------------------------------------------------------------------------
+
+
+def test_rows_samples_and_end(corpus, tmp_path):
+    recorder = Recorder()
+    config = short(corpus, log__every=5, evaluate__every=6, log__sample_every=6)
+    assert loop.train(config, tmp_path / 'run', [recorder, Tracker()]) == 0
+    kinds = [(step, next(iter(row)).split('/')[0]) for step, row in recorder.rows]
+    assert kinds == [(5, 'train'), (6, 'eval'), (10, 'train'), (12, 'eval')]
+    assert {'train/loss', 'train/gradient_norm', 'train/learning_rate'} <= set(recorder.rows[0][1])
+    assert {'eval/held_out/loss', 'eval/held_out/bits_per_byte'} <= set(recorder.rows[1][1])
+    assert 'train/tokens_per_second' in recorder.rows[2][1]
+    assert [step for step, _ in recorder.samples] == [6, 12] and recorder.ended == 12
+    lines = [json.loads(line) for line in (tmp_path / 'run' / 'metrics.jsonl').read_text('utf-8').splitlines()]
+    assert lines == [{'step': step, **row} for step, row in recorder.rows]
+    assert all(isinstance(value, float) for line in lines for name, value in line.items() if name != 'step')
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(corpus, tmp_path):
+    losses = []
+    for name, seed in [('a', 0), ('b', 0), ('c', 1)]:
+        recorder = Recorder()
+        loop.train(short(corpus, seed=seed, steps=4), tmp_path / name, [recorder])
+        losses.append([row['train/loss'] for _, row in recorder.rows if 'train/loss' in row])
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_data_offset_moves_the_stream(corpus, tmp_path, monkeypatch):
+    """A state with data_offset 7 trains step n on batch n + 7."""
+    seen = []
+    prefetch = loop.prefetch
+    monkeypatch.setattr(loop, 'prefetch', lambda batch, first, count: seen.append((first, count)) or prefetch(batch, first, count))
+    init = steps.init
+    monkeypatch.setattr(steps, 'init', lambda *a: dataclasses.replace(init(*a), data_offset=jnp.int32(7)))
+    loop.train(short(corpus, steps=3), tmp_path / 'run', [Recorder()])
+    assert seen == [(7, 3)]
+
+
+def test_evaluation_uses_the_average(corpus, tmp_path, monkeypatch):
+    used = []
+    make_evaluate = loop.make_evaluate
+
+    def spy(*arguments):
+        evaluate = make_evaluate(*arguments)
+        return lambda params, *rest: used.append(jax.device_get(params)) or evaluate(params, *rest)
+
+    monkeypatch.setattr(loop, 'make_evaluate', spy)
+    saved = []
+    monkeypatch.setattr(loop.Checkpoints, 'save', lambda self, n, state, config: saved.append(jax.device_get(state)))
+    loop.train(short(corpus, steps=3), tmp_path / 'run', [Recorder()])
+    same = jax.tree.map(lambda a, b: bool(np.all(a == b)), used[-1], saved[-1].average)
+    assert all(jax.tree.leaves(same)) and saved[-1].average is not None
+    assert not all(jax.tree.leaves(jax.tree.map(lambda a, b: bool(np.all(a == b)), used[-1], saved[-1].params)))
