@@ -1,9 +1,9 @@
 """The main job: a decoder-only transformer that learns to write Python from the standard library's own source text.
 
-    python -m jaxlab.main --config=configs/transformer.py               a few minutes on two cores
-    python -m jaxlab.main --config=configs/transformer.py:small         half an hour on two cores
-    … --config.data.path=my_texts/                                      your own .txt or .jsonl files instead
-    … --config=configs/transformer.py:gpt2 --config.data.processor.path=gpt2_vocabulary/         published sizes
+python -m jaxlab.main --config=configs/transformer.py               a few minutes on two cores
+python -m jaxlab.main --config=configs/transformer.py:small         half an hour on two cores
+… --config.data.path=my_texts/                                      your own .txt or .jsonl files instead
+… --config=configs/transformer.py:gpt2 --config.data.processor.path=gpt2_vocabulary/         published sizes
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,7 @@
 """Checkpoints: Orbax behind one small seam.
 
-A step is one commit: a folder that appears whole or not at all, with one item for each part of the state, so that a reader takes only
+A step is one commit: a folder that appears whole or not at all, with one item for each part of the state, so that a
+  reader takes only
 what it needs (`params` to generate; everything to go on training):
 
     checkpoints/500/{params,extra,average,training,config}
@@ -41,14 +42,16 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, state: TrainState, config: ConfigDict) -> None:
-        """Starts to save the state after `step`; returns once it is copied from the devices, and writes while training goes on."""
+        """Starts to save the state after `step`; returns once it is copied from the devices, and writes while training
+        goes on."""
         import orbax.checkpoint as ocp
 
         items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
         self._manager.save(step, args=ocp.args.Composite(**items, config=ocp.args.JsonSave(config.to_dict())))
 
     def restore(self, abstract: TrainState) -> TrainState:
-        """Returns the newest saved state, for training to go on. `abstract` holds shapes with the shardings to restore into."""
+        """Returns the newest saved state, for training to go on. `abstract` holds shapes with the shardings to restore
+        into."""
         _, found = self.restore_items(_items(abstract))
         parts = {name: found.get(name, {}) for name in _PARTS}
         return TrainState(**parts, **found['training'])
@@ -57,7 +60,8 @@ class Checkpoints:
         """Reads items of a saved step into the shardings that are asked for, from whatever mesh they were saved on.
 
         Args:
-          items: name ('params', 'average', 'extra', 'training') -> tree of ShapeDtypeStruct with shardings; empty trees are not read.
+          items: name ('params', 'average', 'extra', 'training') -> tree of ShapeDtypeStruct with shardings; empty
+            trees are not read.
           step: which step; default: the newest.
 
         Returns:
@@ -67,10 +71,12 @@ class Checkpoints:
           UserError: there is no such step.
         """
         saved = self._manager.all_steps() if self.latest() is not None else []
-        wanted = max(saved, default=None) if step is None else step
+        wanted = max(saved, default=-1) if step is None else step
         if wanted not in saved:
             there = f'there are {", ".join(map(str, saved))}' if saved else 'there is none'
-            raise UserError(f'{self._folder.parent}: no checkpoint{"" if step is None else f" of step {step}"}; {there}.')
+            raise UserError(
+                f'{self._folder.parent}: no checkpoint{"" if step is None else f" of step {step}"}; {there}.'
+            )
         import orbax.checkpoint as ocp
 
         args = {name: ocp.args.StandardRestore(tree) for name, tree in items.items() if jax.tree.leaves(tree)}

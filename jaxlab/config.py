@@ -1,13 +1,15 @@
 """A config holds every argument of every part of an experiment.
 
-A *part* (a model, a task, a data set, an optimizer, …) is made by a function whose signature is the whole truth about it:
+A *part* (a model, a task, a data set, an optimizer, …) is made by a function whose signature is the whole truth about
+it:
 
     def make(info, dtype, *, layers=6, width=256): ...        # jaxlab/models/gpt.py
 
-What stands before the star is given by the program when it builds the part; what stands after the star is configuration. So
-`spec('models.gpt', width=384)` writes *all* keyword arguments into the config, where each can be overridden on the command line and is
-on record in config.json, and `build(config.model, info, dtype)` calls the function with them. The folder is the registry: name 'gpt'
-under key 'model' is `jaxlab/models/gpt.py`. A dotted name, 'my_lab.nets.tiny', is a module of the user's own.
+What stands before the star is given by the program when it builds the part; what stands after the star is
+configuration. So `spec('models.gpt', width=384)` writes *all* keyword arguments into the config, where each can be
+overridden on the command line and is on record in config.json, and `build(config.model, info, dtype)` calls the
+function with them. The folder is the registry: name 'gpt' under key 'model' is `jaxlab/models/gpt.py`. A dotted name,
+'my_lab.nets.tiny', is a module of the user's own.
 """
 
 import ast
@@ -37,12 +39,13 @@ ROOMS = {
     'schedule': 'schedules',
 }
 
-# What makes two runs the same experiment. The rest (mesh, precision, steps, logging, checkpoints) may change when a run resumes.
+# What makes two runs the same experiment. The rest (mesh, precision, steps, logging, …) may change when a run resumes.
 IDENTITY = ('model', 'task', 'data', 'optimizer', 'seed', 'batch_size')
 
 
 def experiment() -> ConfigDict:
-    """Returns a config with the keys that every experiment has. The parts (model, task, data, optimizer) are for the config file."""
+    """Returns a config with the keys that every experiment has. The parts (model, task, data, optimizer) are for the
+    config file."""
     return ConfigDict(
         {
             'seed': 0,  # of parameters, data order, dropout and samples
@@ -50,9 +53,16 @@ def experiment() -> ConfigDict:
             'batch_size': 32,  # rows in one step, over all devices and micro-batches
             'accumulate': 1,  # micro-batches that a step is cut into, to fit memory; the result is the same
             'average': 0.0,  # decay of an exponential moving average of the parameters, used to evaluate; 0: none
-            'mesh': {'data': -1, 'fsdp': 1, 'stage': 1, 'expert': 1, 'context': 1, 'tensor': 1},  # devices along each axis
+            'mesh': {
+                'data': -1,
+                'fsdp': 1,
+                'stage': 1,
+                'expert': 1,
+                'context': 1,
+                'tensor': 1,
+            },  # devices along each axis
             'precision': {
-                'compute': 'auto',  # of activations: float32, bfloat16, float64; auto: bfloat16 on GPU and TPU, else float32
+                'compute': 'auto',  # float32, bfloat16, float64; auto: bfloat16 on GPU and TPU, else float32
                 'parameters': 'float32',  # of parameters and optimizer state
             },
             'checkpoint': {
@@ -89,7 +99,9 @@ def spec(path: str, /, **arguments: Any) -> ConfigDict:
     """
     room = max((room for room in ROOMS.values() if path.startswith(room + '.')), key=len, default='')
     if not room:
-        raise UserError(f'"{path}": a part is named by its room and name, such as "models.gpt"; rooms: {", ".join(ROOMS.values())}.')
+        raise UserError(
+            f'"{path}": a part is named by its room and name, such as "models.gpt"; rooms: {", ".join(ROOMS.values())}.'
+        )
     return _spec(room, path.removeprefix(room + '.'), arguments)
 
 
@@ -102,19 +114,27 @@ def _spec(room: str, name: str, arguments: Mapping[str, Any]) -> ConfigDict:
     for argument, default in defaults.items():
         if not isinstance(default, bool | int | float | str | tuple | ConfigDict):
             raise UserError(
-                f'{room}.{name}: argument "{argument}" wants a default that a flag can change (true, 1, 0.5, "text", a tuple, spec(…));'
+                f'{room}.{name}: argument "{argument}" wants a default that a flag can change'
+                ' (true, 1, 0.5, "text", a tuple, spec(…));'
                 ' for "none" take 0 or "".'
             )
     # Through copies: a default that is itself a spec must not be shared between two configs.
-    filled = {key: value.copy_and_resolve_references() if isinstance(value, ConfigDict) else value for key, value in defaults.items()}
+    filled = {
+        key: value.copy_and_resolve_references() if isinstance(value, ConfigDict) else value
+        for key, value in defaults.items()
+    }
     node = ConfigDict({'name': name} | filled)
     for argument, value in arguments.items():
         if argument not in defaults:
             raise UserError(f'{room}.{name} has no argument "{argument}".{nearest(argument, defaults)}')
         try:
-            node[argument] = value  # a whole number becomes a float where the default is one; no other type becomes another
+            node[argument] = (
+                value  # a whole number becomes a float where the default is one; no other type becomes another
+            )
         except TypeError:
-            raise UserError(f'{room}.{name}: {argument}={value!r} is not of the type of its default, {defaults[argument]!r}.') from None
+            raise UserError(
+                f'{room}.{name}: {argument}={value!r} is not of the type of its default, {defaults[argument]!r}.'
+            ) from None
     return node
 
 
@@ -136,7 +156,9 @@ def module(room: str, name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name is None or not (name + '.').startswith(error.name + '.'):
                 raise  # the module is there, and something that it imports is not: the traceback helps
-            raise UserError(f'name "{name}": no module {error.name} on the Python path (PYTHONPATH=… adds a folder).') from None
+            raise UserError(
+                f'name "{name}": no module {error.name} on the Python path (PYTHONPATH=… adds a folder).'
+            ) from None
         if not hasattr(found, 'make'):
             raise UserError(f'name "{name}": {found.__file__} has no function make(…).')
         return found
@@ -164,7 +186,8 @@ def build(node: ConfigDict, *given: Any, key: str) -> Any:
     """Makes the part that a config describes.
 
     Args:
-      node: `name` and the keyword arguments, as `spec` returns them. Nested specs are handed on as they are, for the part to build.
+      node: `name` and the keyword arguments, as `spec` returns them. Nested specs are handed on as they are, for the
+        part to build.
       *given: what the program gives: the positional arguments of the part's function.
       key: where the node stands in the config, such as 'model' or 'data.processor'; its last word says the room.
 
@@ -183,11 +206,12 @@ def build(node: ConfigDict, *given: Any, key: str) -> Any:
         raise UserError(f'config.{key}: {error}' if not str(error).startswith('config.') else str(error)) from None
 
 
-# --- files and the command line ----------------------------------------------------------------------------------------
+# --- files and the command line --------------------------------------------------------------------------------------
 
 
 def load(argument: str) -> tuple[ConfigDict, str]:
-    """Reads 'configs/transformer.py' or 'configs/transformer.py:tiny'; returns the config and the experiment's name ('transformer').
+    """Reads 'configs/transformer.py' or 'configs/transformer.py:tiny'; returns the config and the experiment's name
+    ('transformer').
 
     Raises:
       UserError: no such file, no `get_config` in it, or no such size.
@@ -218,7 +242,8 @@ def pick(size: str, sizes: Mapping[str, Any]) -> Any:
 def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> ConfigDict:
     """Returns `config` with values from the command line, each read by the type of the value that it replaces.
 
-    Names go first: `optimizer.name=muon` replaces the whole part by the new one's defaults, whatever order the flags come in.
+    Names go first: `optimizer.name=muon` replaces the whole part by the new one's defaults, whatever order the flags
+      come in.
 
     Args:
       config: what to start from; it is not changed.
@@ -265,7 +290,9 @@ def _get(config: ConfigDict, path: str, key: str) -> Any:
 
 
 def _unknown(config: ConfigDict, key: str) -> UserError:
-    return UserError(f'--config.{key}: the config has no such key.{nearest(key, leaves(config)) or nearest(key, config)}')
+    return UserError(
+        f'--config.{key}: the config has no such key.{nearest(key, leaves(config)) or nearest(key, config)}'
+    )
 
 
 def _read(key: str, text: str, old: Any) -> Any:
@@ -288,7 +315,9 @@ def _read(key: str, text: str, old: Any) -> Any:
             case _:
                 return text
     except (KeyError, ValueError, SyntaxError):
-        wanted = {bool: 'true or false', int: 'a whole number', float: 'a number', tuple: 'a tuple such as (1,2)'}[type(old)]
+        wanted = {bool: 'true or false', int: 'a whole number', float: 'a number', tuple: 'a tuple such as (1,2)'}[
+            type(old)
+        ]
         raise UserError(f'--config.{key}={text}: {wanted} is wanted, as in --config.{key}={old}') from None
 
 
@@ -325,14 +354,18 @@ def check(config: ConfigDict) -> ConfigDict:
     values = leaves(config)
     for key, value in values.items():
         if value is None:
-            raise UserError(f'config.{key}=None: no flag could change it, since it has no type; for "none" take 0 or "".')
+            raise UserError(
+                f'config.{key}=None: no flag could change it, since it has no type; for "none" take 0 or "".'
+            )
     for key, low in least.items():
         if values[key] < low:
             raise UserError(f'config.{key}={values[key]}: at least {low} is wanted.')
     if config.batch_size % config.accumulate:
         raise UserError(f'config.accumulate={config.accumulate} does not divide config.batch_size={config.batch_size}.')
     if not 0 <= config.average < 1:
-        raise UserError(f'config.average={config.average}: a decay is at least 0 (no average) and below 1, such as 0.999.')
+        raise UserError(
+            f'config.average={config.average}: a decay is at least 0 (no average) and below 1, such as 0.999.'
+        )
     return config.lock()
 
 
@@ -349,8 +382,8 @@ def from_json(text: str, allow_import: Iterable[str] = ()) -> ConfigDict:
 
     Args:
       text: the JSON text.
-      allow_import: packages of the user's own that names in the config may reach: a config found in somebody's workdir may not run
-        code of its choice.
+      allow_import: packages of the user's own that names in the config may reach: a config found in somebody's workdir
+        may not run code of its choice.
 
     Raises:
       UserError: the text is damaged, or a name reaches outside jaxlab, to a package that is not allowed.

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 class UserError(Exception):
     """A mistake the user can mend.
 
-    The message is one or two lines: what is wrong, where it was set, what would be right. `jaxlab.main` prints it without a
-    traceback and exits with code 2. Broken invariants are `assert`s instead: they are our mistake, and want the traceback.
+    The message is one or two lines: what is wrong, where it was set, what would be right. `jaxlab.main` prints it
+      without a
+    traceback and exits with code 2. Broken invariants are `assert`s instead: they are our mistake, and want the
+    traceback.
     """
 
 

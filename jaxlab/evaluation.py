@@ -1,6 +1,6 @@
 """Scores of a model on a split: used while training and by the evaluate verb."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ from jaxlab import config as configs
 from jaxlab.scores import Score
 from jaxlab.task import Batch, Task, Tree
 
-Evaluate = Callable[[Tree, Tree, Callable[[int], Batch], int], dict[str, float]]
+Evaluate = Callable[[Tree, Tree, Iterable[Batch]], dict[str, float]]
 
 
 def make_scores(names: Sequence[str]) -> list[Score]:
@@ -18,10 +18,9 @@ def make_scores(names: Sequence[str]) -> list[Score]:
 
 
 def make_evaluate(task: Task, scores: Sequence[Score]) -> Evaluate:
-    """Returns evaluate(params, extra, batch, batches) -> {'loss': 2.1, …}, compiled once.
+    """Returns evaluate(params, extra, batches) -> {'loss': 2.1, …}, compiled once.
 
-    `batch(n)` is batch n of the split, on the devices; `batches` of them are read. Sums stay on the device from batch to batch, and the
-    host reads them once, at the end.
+    Batches are on the devices. Sums stay there from batch to batch, and the host reads them once, at the end.
     """
 
     @jax.jit
@@ -33,10 +32,10 @@ def make_evaluate(task: Task, scores: Sequence[Score]) -> Evaluate:
         outputs: Mapping[str, jax.Array] = task.predict(params, extra, batch)
         return [score.add(carry, outputs, batch) for score, carry in zip(scores, carries, strict=True)]
 
-    def evaluate(params: Tree, extra: Tree, batch: Callable[[int], Batch], batches: int) -> dict[str, float]:
+    def evaluate(params: Tree, extra: Tree, batches: Iterable[Batch]) -> dict[str, float]:
         carries = start()
-        for n in range(batches):
-            carries = add(carries, params, extra, batch(n))
+        for batch in batches:
+            carries = add(carries, params, extra, batch)
         found: dict[str, float] = {}
         for score, carry in zip(scores, jax.device_get(carries), strict=True):
             found |= score.finish(carry)

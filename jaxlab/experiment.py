@@ -1,7 +1,7 @@
 """A trained experiment: built from its workdir alone, ready to be asked.
 
-    lab = jaxlab.load('runs/transformer-1a2b3c4d')
-    print(lab('import', tokens=100))
+lab = jaxlab.load('runs/transformer-1a2b3c4d')
+print(lab('import', tokens=100))
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from jaxlab import config as configs
 from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
+from jaxlab.data.stream import prefetch
 from jaxlab.errors import UserError, nearest
 from jaxlab.evaluation import make_evaluate, make_scores
 from jaxlab.parallel import layout
@@ -33,13 +34,14 @@ Sampler = Callable[[Tree, Tree, jax.Array, jax.Array], str]
 
 
 def make_sampler(task: Any, processor: Any, log: ConfigDict, rows: int) -> Sampler | None:
-    """Returns sample(params, extra, key, step) -> text for the screen, compiled once; None where the task makes nothing or none is wanted.
+    """Returns sample(params, extra, key, step) -> text for the screen, compiled once; None where the task makes
+    nothing or none is wanted.
 
     `rows` are made (a mesh wants so many), and the first is shown.
     """
     if not (log.sample_every and hasattr(task, 'generate')):
         return None
-    prompt = jax.device_put(task.prompt(processor, [log.prompt] * rows))
+    prompt = jax.device_put(task.prompt(processor, [log.prompt] * rows, log.sample_tokens))
 
     @jax.jit
     def generate(params: Tree, extra: Tree, key: jax.Array, step: jax.Array) -> jax.Array:
@@ -65,7 +67,8 @@ class Experiment:
     step: int
 
     def __call__(self, raw: str, **options: Any) -> str:
-        """Answers raw input: for a language model, text that goes on where `raw` ends. Options are those of `stream`."""
+        """Answers raw input: for a language model, text that goes on where `raw` ends. Options are those of
+        `stream`."""
         return ''.join(self.stream(raw, **options))
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
@@ -85,16 +88,21 @@ class Experiment:
           UserError: there is no such split, or the data cannot be read.
         """
         rows = layout.process_rows(self.config.batch_size, 1, self.mesh)
-        data = configs.build(self.config.data, self.config.batch_size, self.config.seed, rows, self.processor, key='data')
+        data = configs.build(
+            self.config.data, self.config.batch_size, self.config.seed, rows, self.processor, key='data'
+        )
         if split not in data.splits:
             raise UserError(f'--split={split}: the data have {", ".join(data.splits)}.{nearest(split, data.splits)}')
         if data.fingerprint != (trained_on := workdirs.read_data(self.workdir)['fingerprint']):
-            print(f'note: these are not the data of the training run (fingerprint {data.fingerprint}, not {trained_on})')
+            print(
+                f'note: these are not the data of the training run (fingerprint {data.fingerprint}, not {trained_on})'
+            )
         part = data.splits[split]
         place = partial(layout.place, sharding=layout.batch_sharding(self.mesh))
         with jax.set_mesh(self.mesh):
             evaluate = make_evaluate(self.task, make_scores(self.config.evaluate.scores))
-            return evaluate(self.params, self.extra, lambda n: place(part.batch(n)), min(batches or part.batches, part.batches))
+            count = min(batches or part.batches, part.batches)
+            return evaluate(self.params, self.extra, map(place, prefetch(part.batch, 0, count)))
 
 
 def load(
@@ -131,7 +139,11 @@ def load(
         wanted = layout.with_shardings(params, layout.shardings(params, names, devices))
         extra = layout.with_shardings(extra, layout.shardings(extra, jax.tree.map(lambda _: (), extra), devices))
         checkpoints = Checkpoints(workdir)
-        step, found = checkpoints.restore_items({('average' if config.average else 'params'): wanted, 'extra': extra}, step)
+        step, found = checkpoints.restore_items(
+            {('average' if config.average else 'params'): wanted, 'extra': extra}, step
+        )
         checkpoints.close()
     params = found.get('average') or found['params']
-    return Experiment(config, workdir, devices, task, workdirs.read_processor(workdir, config), params, found.get('extra', {}), step)
+    return Experiment(
+        config, workdir, devices, task, workdirs.read_processor(workdir, config), params, found.get('extra', {}), step
+    )

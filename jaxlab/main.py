@@ -1,6 +1,8 @@
-"""python -m jaxlab.main [verb] [--config=configs/transformer.py[:size]] [--config.key=value …] [--workdir=…] [flags of the verb]
+"""python -m jaxlab.main [verb] [--config=configs/transformer.py[:size]] [--config.key=value …] [--workdir=…] [flags of
+the verb]
 
-Picks a verb (train when none is given), reads the command line, and turns every user's mistake into one clear sentence and exit code 2.
+Picks a verb (train when none is given), reads the command line, and turns every user's mistake into one clear sentence
+and exit code 2.
 """
 
 import argparse
@@ -76,8 +78,8 @@ def _print_help(names: Sequence[str]) -> None:
     print(__doc__)
     print('verbs:')
     for name in names:
-        summary = importlib.import_module(f'jaxlab.verbs.{name}').__doc__.splitlines()[0]
-        print(f'  {name:10} {summary}')
+        description = importlib.import_module(f'jaxlab.verbs.{name}').__doc__ or ''
+        print(f'  {name:10} {description.partition(chr(10))[0]}')
     print('\nEach has its own flags: python -m jaxlab.main generate --help')
 
 

@@ -4,7 +4,8 @@ All of them are the same chain, in this order, and differ in the direction alone
 
     clip the gradient -> direction -> add decoupled weight decay -> times -(learning rate × schedule)
 
-Which parameters decay, and what Muon takes for a matrix, is read from axis *names*, never from the number of dimensions: in a scanned
+Which parameters decay, and what Muon takes for a matrix, is read from axis *names*, never from the number of
+  dimensions: in a scanned
 stack of layers a bias has two axes and a kernel three.
 """
 
@@ -34,9 +35,11 @@ class Optimizer(NamedTuple):
 
 
 def _chain(*, learning_rate: float, weight_decay: float) -> Callable[[Callable[..., Any]], Callable[..., Optimizer]]:
-    """Makes an optimizer of the function that returns its direction: the arguments that all optimizers share, then its own.
+    """Makes an optimizer of the function that returns its direction: the arguments that all optimizers share, then its
+    own.
 
-    The shared ones are: learning_rate; schedule, a spec of `jaxlab.schedules`; weight_decay, decoupled (arXiv:1711.05101), of matrices
+    The shared ones are: learning_rate; schedule, a spec of `jaxlab.schedules`; weight_decay, decoupled
+      (arXiv:1711.05101), of matrices
     and tables; clip, the largest global norm of a gradient (0: any).
     """
 
@@ -46,7 +49,7 @@ def _chain(*, learning_rate: float, weight_decay: float) -> Callable[[Callable[.
             steps: int,
             *,
             learning_rate: float = learning_rate,
-            schedule: ConfigDict = spec('schedules.cosine'),  # noqa: B008  copied by `spec`
+            schedule: ConfigDict = spec('schedules.cosine'),
             weight_decay: float = weight_decay,
             clip: float = 1.0,
             **own: Any,
@@ -82,7 +85,9 @@ def sgd(names: Any, *, momentum: float = 0.9, nesterov: bool = False) -> optax.G
 
 
 @_chain(learning_rate=1e-3, weight_decay=0.1)
-def adamw(names: Any, *, beta1: float = 0.9, beta2: float = 0.95, epsilon: float = 1e-8) -> optax.GradientTransformation:
+def adamw(
+    names: Any, *, beta1: float = 0.9, beta2: float = 0.95, epsilon: float = 1e-8
+) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (arXiv:1412.6980, arXiv:1711.05101): m̂ / (√v̂ + ε)."""
     _check_decays(beta1=beta1, beta2=beta2)
     return optax.scale_by_adam(beta1, beta2, epsilon)
@@ -90,12 +95,20 @@ def adamw(names: Any, *, beta1: float = 0.9, beta2: float = 0.95, epsilon: float
 
 @_chain(learning_rate=2e-3, weight_decay=0.1)
 def muon(
-    names: Any, *, momentum: float = 0.95, iterations: int = 5, beta1: float = 0.9, beta2: float = 0.95, epsilon: float = 1e-8
+    names: Any,
+    *,
+    momentum: float = 0.95,
+    iterations: int = 5,
+    beta1: float = 0.9,
+    beta2: float = 0.95,
+    epsilon: float = 1e-8,
 ) -> optax.GradientTransformation:
-    """Muon: momentum, made orthogonal by Newton–Schulz `iterations`, for the matrices between layers; AdamW for the rest.
+    """Muon: momentum, made orthogonal by Newton–Schulz `iterations`, for the matrices between layers; AdamW for the
+    rest.
 
-    (Jordan et al. 2024, kellerjordan.github.io/posts/muon.) Updates are scaled to the root mean square of Adam's, 0.2 √max(in, out)
-    (arXiv:2502.16982), so one learning rate serves both. Tables of tokens and positions are no matrices between layers.
+    (Jordan et al. 2024, kellerjordan.github.io/posts/muon.) Updates are scaled to the root mean square of Adam's, 0.2
+    √max(in, out) (arXiv:2502.16982), so one learning rate serves both. Tables of tokens and positions are no matrices
+    between layers.
     """
     _check_decays(momentum=momentum, beta1=beta1, beta2=beta2)
     if iterations < 1:
@@ -108,7 +121,9 @@ def muon(
         masked = optax.MaskedNode
         return jax.tree.map(
             # Every matrix is (in, out), behind the axis that counts a stack's layers.
-            lambda update, leaf: update if isinstance(update, masked) else MuonDimensionNumbers(len(leaf) - 2, len(leaf) - 1),
+            lambda update, leaf: (
+                update if isinstance(update, masked) else MuonDimensionNumbers(len(leaf) - 2, len(leaf) - 1)
+            ),
             updates,
             names,
             is_leaf=lambda leaf: isinstance(leaf, masked),
@@ -123,7 +138,8 @@ def muon(
 
 
 def is_matrix(leaf_names: tuple[str, ...]) -> bool:
-    """Whether a parameter with these axis names is a matrix or a table, and not a bias or scale, in a stack of layers or alone."""
+    """Whether a parameter with these axis names is a matrix or a table, and not a bias or scale, in a stack of layers
+    or alone."""
     return len([name for name in leaf_names if name != 'layers']) >= 2
 
 

@@ -2,8 +2,9 @@
 
     step(state, frozen, batch) -> (state, terms)
 
-A task gives the terms of its loss as sums with counts. The step adds them over micro-batches (a loop) and devices (XLA does it:
-the arrays are global) and divides once, by the count of the whole batch. Whatever else happens to every model happens here, once:
+A task gives the terms of its loss as sums with counts. The step adds them over micro-batches (a loop) and devices (XLA
+does it: the arrays are global) and divides once, by the count of the whole batch. Whatever else happens to every model
+  happens here, once:
 phases, accumulation, averages.
 """
 
@@ -33,9 +34,7 @@ class TrainState(struct.PyTreeNode):
     data_offset: jax.Array  # [] int32: step n trains on batch n + data_offset
 
 
-def init(
-    task: Task, optimizers: Sequence[Optimizer], average: float, shapes: Batch, key: jax.Array
-) -> TrainState:
+def init(task: Task, optimizers: Sequence[Optimizer], average: float, shapes: Any, key: jax.Array) -> TrainState:
     """Returns the state before the first step: a pure function of the run's key. `shapes` are those of a batch."""
     batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     params, extra = layout.unbox(task.init(jax.random.fold_in(key, 0), batch))
@@ -59,20 +58,22 @@ def make_step(
       average: decay of the moving average of the parameters; 0: none.
 
     Returns:
-      step(state, frozen, batch) -> (state, terms). `frozen` holds parameters that are used and never trained, under their own names:
-      they are an argument of the step, and not saved with every checkpoint. The terms are those of the loss, and, with weight 0, what
+      step(state, frozen, batch) -> (state, terms). `frozen` holds parameters that are used and never trained, under
+      their own names: they are an argument of the step, and not saved with every checkpoint. The terms are those of
+        the loss, and, with weight 0, what
       people want to see beside it: 'gradient_norm' and 'learning_rate'.
     """
 
     def step(state: TrainState, frozen: Tree, batch: Batch) -> tuple[TrainState, Terms]:
         key = jax.random.fold_in(state.key, state.step)
         micro_batches = cut(batch, accumulate)
-        params, extra, opt_states, report = state.params, state.extra, list(state.opt_state), {}
+        params, extra, opt_states = state.params, state.extra, list(state.opt_state)
+        report: dict[str, Term] = {}
         for number, (phase, optimizer) in enumerate(zip(task.phases, optimizers, strict=True)):
             loss = getattr(task, phase.loss)
             for turn in range(phase.repeat):
                 trained, rest = split(params, phase.trains)
-                turn_key = jax.random.fold_in(key, number * phase.repeat + turn)
+                turn_key = jax.random.fold_in(jax.random.fold_in(key, number), turn)
                 gradients, terms, extra = gradient(loss, trained, merge(rest, frozen), extra, micro_batches, turn_key)
                 updates, opt_states[number] = optimizer.update(gradients, opt_states[number], trained)
                 params = merge(rest, optax.apply_updates(trained, updates))
@@ -82,7 +83,9 @@ def make_step(
             }
             of = '' if len(task.phases) == 1 else f'/{phase.loss}'
             report |= {**terms, **{name + of: Term(value, jnp.ones(()), weight=0.0) for name, value in shown.items()}}
-        averaged = jax.tree.map(lambda old, new: old + (1 - average) * (new - old), state.average, params) if average else {}
+        averaged = (
+            jax.tree.map(lambda old, new: old + (1 - average) * (new - old), state.average, params) if average else {}
+        )
         state = state.replace(
             step=state.step + 1, params=params, extra=extra, opt_state=tuple(opt_states), average=averaged
         )
@@ -92,9 +95,15 @@ def make_step(
 
 
 def gradient(
-    loss: Callable[..., tuple[Terms, Tree]], trained: Tree, rest: Tree, extra: Tree, micro_batches: Batch, key: jax.Array
+    loss: Callable[..., tuple[Terms, Tree]],
+    trained: Tree,
+    rest: Tree,
+    extra: Tree,
+    micro_batches: Batch,
+    key: jax.Array,
 ) -> tuple[Tree, Terms, Tree]:
-    """Returns (gradients, terms, extra) of the whole batch: sum over micro-batches of d(total) / count of *all* micro-batches.
+    """Returns (gradients, terms, extra) of the whole batch: sum over micro-batches of d(total) / count of *all*
+    micro-batches.
 
     Args:
       loss: (params, extra, batch, key) -> (terms, extra).
@@ -109,19 +118,23 @@ def gradient(
     numbered = (jnp.arange(number), micro_batches)
     loop = {'unroll': number == 1}  # one micro-batch is no loop
 
-    # The counts come first, since the first gradient is already divided by the last micro-batch's share of them. They depend on the
-    # batch alone: XLA sees that the rest of this forward pass is unused and drops it.
+    # The counts come first, since the first gradient is already divided by them all. They depend on the batch alone: XLA
+    # sees that the rest of this forward pass is unused, and drops it.
     def add_counts(counts: Mapping[str, jax.Array], item: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
         index, batch = item
         terms, _ = loss(merge(rest, trained), extra, batch, jax.random.fold_in(key, index))
-        return {name: counts[name] + term.count for name, term in terms.items()}, {name: t.weight for name, t in terms.items()}
+        return {name: counts[name] + term.count for name, term in terms.items()}, {
+            name: t.weight for name, t in terms.items()
+        }
 
     shapes, _ = jax.eval_shape(loss, merge(rest, trained), extra, jax.tree.map(lambda x: x[0], micro_batches), key)
     zeros = {name: jnp.zeros((), term.count.dtype) for name, term in shapes.items()}
     counts, weights = jax.lax.scan(add_counts, zeros, numbered, **loop)
     counts = {name: jnp.maximum(count, 1) for name, count in counts.items()}  # an empty batch has loss 0, not 0 / 0
 
-    def share(trained: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Mapping[str, jax.Array], Tree]]:
+    def share(
+        trained: Tree, extra: Tree, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Mapping[str, jax.Array], Tree]]:
         terms, extra = loss(merge(rest, trained), extra, batch, key)
         totals = {name: term.total for name, term in terms.items()}
         return sum(term.weight * term.total / counts[name] for name, term in terms.items()), (totals, extra)
@@ -129,7 +142,9 @@ def gradient(
     def add(carry: tuple[Tree, Mapping[str, jax.Array], Tree], item: tuple[jax.Array, Batch]) -> tuple[Any, None]:
         gradients, totals, extra = carry
         index, batch = item
-        more, (more_totals, extra) = jax.grad(share, has_aux=True)(trained, extra, batch, jax.random.fold_in(key, index))
+        more, (more_totals, extra) = jax.grad(share, has_aux=True)(
+            trained, extra, batch, jax.random.fold_in(key, index)
+        )
         return (jax.tree.map(jnp.add, gradients, more), jax.tree.map(jnp.add, totals, more_totals), extra), None
 
     zeros = {name: jnp.zeros((), term.total.dtype) for name, term in shapes.items()}

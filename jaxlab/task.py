@@ -5,16 +5,17 @@ A task is a frozen dataclass in `jaxlab/tasks/`; its methods are pure functions 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
+from flax import struct
 
 # Arrays whose first axis is the row. 'mask' marks rows, tokens or pixels that count (1) or do not (0).
 Batch = Mapping[str, jax.Array]
 Tree = Any  # a nested dict of arrays
 
 
-class Term(NamedTuple):
+class Term(struct.PyTreeNode):
     """One term of a loss, as a *sum with a count*: summed over micro-batches, devices and stages, and divided once.
 
     Means cannot be added when counts differ, sums can. The term contributes `weight * total / count` to the loss.
@@ -22,7 +23,7 @@ class Term(NamedTuple):
 
     total: jax.Array  # [] float
     count: jax.Array  # [] float: how many things were summed; depends on the batch, not on the parameters
-    weight: float = 1.0
+    weight: float | jax.Array = 1.0
 
 
 Terms = Mapping[str, Term]
@@ -36,13 +37,16 @@ class Phase:
     """
 
     loss: str = 'loss'  # the task's method
-    trains: str = '.*'  # regular expression over parameter names such as 'layer_0/attention/query/kernel', matched from the start
+    trains: str = (
+        '.*'  # regular expression over parameter names such as 'layer_0/attention/query/kernel', matched from the start
+    )
     optimizer: str = 'optimizer'  # key of the config
     repeat: int = 1  # updates of this phase within one step
 
 
 class Task(Protocol):
-    """Methods are pure; `params` are nested dicts of arrays, `extra` is what changes but is not trained (batch statistics)."""
+    """Methods are pure; `params` are nested dicts of arrays, `extra` is what changes but is not trained (batch
+    statistics)."""
 
     phases: tuple[Phase, ...]
 

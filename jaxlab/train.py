@@ -1,7 +1,7 @@
 """THE file: a training run from nothing to the end, in order.
 
-Build what there is, give birth to the state where it will live, or restore it; then, step by step: batch, step, observe, evaluate,
-sample, save, stop. A sentence says why each stands where it stands.
+Build what there is, give birth to the state where it will live, or restore it; then, step by step: batch, step,
+observe, evaluate, sample, save, stop. A sentence says why each stands where it stands.
 """
 
 from collections.abc import Sequence
@@ -39,15 +39,15 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
       UserError: anything that the user can mend; before anything compiles.
     """
     # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
-    workdirs.open_for_training(workdir, config)
+    workdirs.check_identity(workdir, config)
     mesh = layout.make_mesh(config.mesh)
     rows = layout.process_rows(config.batch_size, config.accumulate, mesh)
     scores = make_scores(config.evaluate.scores)
     known = workdirs.read_processor(workdir, config)
     data = build(config.data, config.batch_size, config.seed, rows, known, key='data')
     batch = layout.global_shapes(data.batch(0), config.batch_size)
-    workdirs.remember_data(workdir, data, batch)
     task = make_task(config, data.info)
+    sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
 
     with jax.set_mesh(mesh), Stop() as stop:
         # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device.
@@ -61,7 +61,9 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         abstract = jax.eval_shape(init, key)
         shardings = layout.state_shardings(abstract, names, mesh)
 
-        # 3. The state: born in these shardings, or restored into them, from whatever mesh it was saved on.
+        # 3. Nothing was refused, so the workdir becomes the experiment's. The state is born in these shardings, or
+        #    restored into them, from whatever mesh it was saved on.
+        workdirs.remember(workdir, config, data, batch)
         checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         if checkpoints.latest() is None:
             state = jax.jit(init, out_shardings=shardings)(key)
@@ -77,10 +79,9 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
         step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
         evaluate = make_evaluate(task, scores)
-        sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
         place = partial(layout.place, sharding=layout.batch_sharding(mesh))
         meter = Meter(config, data.info, start)
-        frozen: dict = {}  # parameters that are used and never trained; an argument, so that they are neither donated nor saved
+        frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
 
         def observe(n: int, terms: steps.Terms) -> None:
             jax.block_until_ready(terms)  # the host is never more than one step ahead, so a stop is heard soon
@@ -95,8 +96,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         n = start
         before = None
         offset = int(state.data_offset)
-        for n, rows in enumerate(prefetch(data.batch, start + offset, config.steps - start), start + 1):
-            state, terms = step(state, frozen, place(rows))
+        for n, mine in enumerate(prefetch(data.batch, start + offset, config.steps - start), start + 1):
+            state, terms = step(state, frozen, place(mine))
             # Step n is under way; only now are the numbers of step n - 1 read, so the devices never wait for the host.
             if before:
                 observe(*before)
@@ -107,8 +108,9 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
                 before = None
             if last or due(n, config.evaluate.every):
                 for name, split in data.splits.items():
-                    batches = min(config.evaluate.batches or split.batches, split.batches)
-                    found = evaluate(state.average or state.params, state.extra, lambda n, s=split: place(s.batch(n)), batches)
+                    count = min(config.evaluate.batches or split.batches, split.batches)
+                    batches = map(place, prefetch(split.batch, 0, count))
+                    found = evaluate(state.average or state.params, state.extra, batches)
                     tell(n, {f'eval/{name}/{score}': value for score, value in found.items()})
             if sample and (last or due(n, config.log.sample_every)):
                 text = sample(state.average or state.params, state.extra, state.key, state.step)

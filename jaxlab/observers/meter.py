@@ -13,7 +13,8 @@ from jaxlab.task import Terms
 
 
 class Meter:
-    """Reads the terms of a step that is done, and measures speed between two rows, pauses for evaluation and samples left out."""
+    """Reads the terms of a step that is done, and measures speed between two rows, pauses for evaluation and samples
+    left out."""
 
     def __init__(self, config: ConfigDict, info: Mapping[str, Any], start: int) -> None:
         self._config, self._info = config, info
@@ -24,7 +25,8 @@ class Meter:
         self._step, self._time = n, time.perf_counter()
 
     def row(self, n: int, terms: Terms) -> dict[str, float]:
-        """Returns {'train/loss': …, …} of step n. Reads from the devices: to be called when the next step is under way."""
+        """Returns {'train/loss': …, …} of step n. Reads from the devices: to be called when the next step is under
+        way."""
         terms = jax.tree.map(float, jax.device_get(dict(terms)))
         row = {'train/loss': mean_loss(terms)}
         row |= {f'train/{name}': term.total / term.count for name, term in terms.items() if name != 'loss'}
@@ -37,4 +39,3 @@ class Meter:
             row['train/seconds_left'] = seconds * (self._config.steps - n)
         self._step, self._time = n, now
         return row
-

@@ -19,9 +19,14 @@ class Progress:
         width = max(len(row['name']) for row in run.layout)
         for row in run.layout:
             times = f'{row["times"]} × ' if row['times'] > 1 else ''
-            shape = ', '.join(f'{name} {size}' if name else f'{size}' for name, size in zip(row['names'], row['shape'], strict=True))
+            shape = ', '.join(
+                f'{name} {size}' if name else f'{size}' for name, size in zip(row['names'], row['shape'], strict=True)
+            )
             print(f'  {row["name"]:{width}}  {times + shape:36}  {row["split"]}'.rstrip())
-        print(f'resumed at step {run.start}' if run.start else f'training {self._steps:,} steps; the first compiles', flush=True)
+        print(
+            f'resumed at step {run.start}' if run.start else f'training {self._steps:,} steps; the first compiles',
+            flush=True,
+        )
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
         if 'train/loss' in row:
@@ -31,7 +36,9 @@ class Progress:
             parts.append(f'{row[f"train/{rate}_per_second"]:,.0f} {rate}/s' if rate else '')
             parts.append(f'{duration(row["train/seconds_left"])} left' if 'train/seconds_left' in row else '')
         else:
-            parts = [f'{name.removeprefix("eval/")} {value:.4f}' for name, value in row.items() if name.startswith('eval/')]
+            parts = [
+                f'{name.removeprefix("eval/")} {value:.4f}' for name, value in row.items() if name.startswith('eval/')
+            ]
         print(f'step {step:>{len(f"{self._steps}")}}  ' + '  '.join(part for part in parts if part), flush=True)
 
     def sample(self, step: int, text: str) -> None:

@@ -1,14 +1,15 @@
 """The one place that knows machines: the mesh, and the table that says which axis of which array is split over it.
 
-Layers name the axes of their arrays ('embed', 'heads', …) and know nothing of devices. Here a name becomes a mesh axis, so every
-way of training in parallel is a mesh shape in the config, and never another code path:
+Layers name the axes of their arrays ('embed', 'heads', …) and know nothing of devices. Here a name becomes a mesh
+axis, so every way of training in parallel is a mesh shape in the config, and never another code path:
 
-    c.mesh.data = 8                     each device sees its own rows of the batch; parameters are copied     (data parallel)
-    c.mesh.fsdp = 8                     the same, but parameters and optimizer state are stored in eighths   (ZeRO-3, FSDP)
-    c.mesh.tensor = 8                   every matrix is cut between devices, Megatron's way                  (tensor parallel)
-    c.mesh.data, .fsdp, .tensor = 2     all three
+    c.mesh.data = 8                     each device sees its own rows of the batch; parameters are copied     (data
+    parallel) c.mesh.fsdp = 8                     the same, but parameters and optimizer state are stored in eighths
+    (ZeRO-3, FSDP) c.mesh.tensor = 8                   every matrix is cut between devices, Megatron's way
+        (tensor parallel) c.mesh.data, .fsdp, .tensor = 2     all three
 
-A mesh axis of size 1 splits nothing. XLA's partitioner (GSPMD, arXiv:2105.04663) writes the collectives that the shardings imply.
+A mesh axis of size 1 splits nothing. XLA's partitioner (GSPMD, arXiv:2105.04663) writes the collectives that the
+shardings imply.
 """
 
 import itertools
@@ -29,7 +30,8 @@ AXES = ('data', 'fsdp', 'stage', 'expert', 'context', 'tensor')
 
 
 class Row(NamedTuple):
-    """The mesh axis (or axes, outermost first) that splits a named array axis, by what the array is; None: not split."""
+    """The mesh axis (or axes, outermost first) that splits a named array axis, by what the array is; None: not
+    split."""
 
     activation: str | tuple[str, ...] | None
     parameter: str | tuple[str, ...] | None
@@ -40,7 +42,9 @@ TABLE: dict[str, Row] = {
     #                  activation          parameter             optimizer state
     'batch': Row(('data', 'fsdp'), None, None),
     'length': Row(None, None, None),
-    'embed': Row(None, 'fsdp', 'fsdp'),  # FSDP: parameters are stored along one more axis, and gathered where they are used
+    'embed': Row(
+        None, 'fsdp', 'fsdp'
+    ),  # FSDP: parameters are stored along one more axis, and gathered where they are used
     'heads': Row('tensor', 'tensor', 'tensor'),
     'kv_heads': Row('tensor', 'tensor', 'tensor'),
     'mlp': Row('tensor', 'tensor', 'tensor'),
@@ -61,7 +65,8 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
 
     Args:
       shape: the size of each axis; a missing one is 1; at most one is -1 and takes what the others leave.
-      devices: what to lay the mesh over; by default all devices that JAX sees. Where the shape wants fewer, the first ones serve.
+      devices: what to lay the mesh over; by default all devices that JAX sees. Where the shape wants fewer, the first
+        ones serve.
 
     Raises:
       UserError: an axis is unknown or has a size below 1, two are -1, or the shape wants more devices than there are.
@@ -75,13 +80,15 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
     sizes = {axis: shape.get(axis, 1) for axis in AXES}
     free = [axis for axis, size in sizes.items() if size == -1]
     if len(free) > 1:
-        raise UserError(f'config.mesh: {" and ".join(free)} are both -1; only one axis can take all devices that are left.')
+        raise UserError(
+            f'config.mesh: {" and ".join(free)} are both -1; only one axis can take all devices that are left.'
+        )
     fixed = math.prod(size for size in sizes.values() if size != -1)
     text = ' × '.join(f'{axis} {size}' for axis, size in sizes.items() if size not in (1, -1)) or 'data 1'
     if fixed > len(devices):
         raise UserError(
-            f'config.mesh: {text} wants {fixed} devices, and JAX sees {len(devices)} ({devices[0].platform}). Make the axes smaller;'
-            f' to try a mesh without the machines: XLA_FLAGS=--xla_force_host_platform_device_count={fixed}'
+            f'config.mesh: {text} wants {fixed} devices, and JAX sees {len(devices)} ({devices[0].platform}).'
+            f' Make the axes smaller; to try a mesh without the machines: XLA_FLAGS=--xla_force_host_platform_device_count={fixed}'
         )
     if free:
         if len(devices) % fixed:
@@ -90,10 +97,8 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
             )
         sizes[free[0]] = len(devices) // fixed
     count = math.prod(sizes.values())
-    # Auto: the partitioner propagates shardings from what we pin. (make_mesh's own default is Explicit, sharding-in-types.)
-    return jax.make_mesh(
-        tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count]
-    )
+    # Auto: the partitioner propagates shardings from what we pin. (make_mesh's own default is Explicit.)
+    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count])
 
 
 def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: str = 'parameter', of: str = 'array'):
@@ -117,11 +122,15 @@ def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: s
             entries.append(None)
             continue
         if name not in TABLE:
-            raise UserError(f'{of}: axis name "{name}" is not in the table of jaxlab/parallel/layout.py.{nearest(name, TABLE)}')
+            raise UserError(
+                f'{of}: axis name "{name}" is not in the table of jaxlab/parallel/layout.py.{nearest(name, TABLE)}'
+            )
         axes = getattr(TABLE[name], kind)
         for axis in [axes] if isinstance(axes, str) else axes or ():
             if axis in taken:
-                raise UserError(f'{of}: axis names "{taken[axis]}" and "{name}" are both split over mesh axis "{axis}".')
+                raise UserError(
+                    f'{of}: axis names "{taken[axis]}" and "{name}" are both split over mesh axis "{axis}".'
+                )
             taken[axis] = name
         split = math.prod(sizes[axis] for axis in ([axes] if isinstance(axes, str) else axes or ()))
         if size % split:
@@ -159,7 +168,8 @@ def _without(entry: Any, manual: set[str]) -> Any:
 
 
 def names(tree: Any) -> Any:
-    """Returns the axis names of every leaf of a boxed tree, as a tree with the plain structure; () where a leaf has none."""
+    """Returns the axis names of every leaf of a boxed tree, as a tree with the plain structure; () where a leaf has
+    none."""
     return jax.tree.map(
         lambda leaf: tuple(leaf.names) if isinstance(leaf, meta.Partitioned) else (),
         tree,
@@ -198,8 +208,8 @@ def _largest(shape: tuple[int, ...], fsdp: int) -> list[str | None]:
 
 
 def follow(tree: Any, params: Any, names_tree: Any) -> Any:
-    """Returns names for a tree that holds copies of parameters, as optimizer state does: a leaf takes the names of the parameter whose
-    path its own path ends with, where the shapes agree; any other leaf has none."""
+    """Returns names for a tree that holds copies of parameters, as optimizer state does: a leaf takes the names of the
+    parameter whose path its own path ends with, where the shapes agree; any other leaf has none."""
     known = {
         tuple(map(str, path)): (leaf.shape, leaf_names)
         for (path, leaf), leaf_names in zip(
@@ -221,7 +231,8 @@ def follow(tree: Any, params: Any, names_tree: Any) -> Any:
 
 
 def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh) -> Any:
-    """Returns a NamedSharding for every leaf of an abstract TrainState, of whose parameters `names_tree` gives the axis names.
+    """Returns a NamedSharding for every leaf of an abstract TrainState, of whose parameters `names_tree` gives the
+    axis names.
 
     Raises:
       UserError: an axis does not divide, or a mesh axis of more than one device is used by nothing.
@@ -263,8 +274,12 @@ def process_rows(batch_size: int, accumulate: int, mesh: Mesh) -> slice:
             f' the nearest that can: {max(round(batch_size / (shards * accumulate)), 1) * shards * accumulate}.'
         )
     mine = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
-    blocks = sorted({(rows[0].start or 0, batch_size if rows[0].stop is None else rows[0].stop) for rows in mine if rows})
-    assert all(one[1] == two[0] for one, two in itertools.pairwise(blocks)), f'rows of a process are not contiguous: {blocks}'
+    blocks = sorted(
+        {(rows[0].start or 0, batch_size if rows[0].stop is None else rows[0].stop) for rows in mine if rows}
+    )
+    assert all(one[1] == two[0] for one, two in itertools.pairwise(blocks)), (
+        f'rows of a process are not contiguous: {blocks}'
+    )
     return slice(blocks[0][0], blocks[-1][1])
 
 
@@ -296,8 +311,8 @@ def _check_used(param_shardings: Any, mesh: Mesh) -> None:
     for axis, size in mesh.shape.items():
         if size > 1 and axis not in used:
             raise UserError(
-                f'config.mesh.{axis}={size}: nothing in this model is split over mesh axis "{axis}", so {size - 1} of every {size}'
-                f' devices would repeat the work of the first. Set config.mesh.{axis}=1 and config.mesh.data={size}.'
+                f'config.mesh.{axis}={size}: nothing in this model is split over mesh axis "{axis}", so'
+                f' {size - 1} of every {size} devices would repeat the work of the first. Set config.mesh.{axis}=1 and config.mesh.data={size}.'
             )
 
 
@@ -313,8 +328,8 @@ def summary(mesh: Mesh) -> str:
 
 
 def describe(params: Any, names_tree: Any, param_shardings: Any) -> list[dict[str, Any]]:
-    """Returns a row for each parameter, equal layers folded into one, for people: name, times, names, shape, count, split,
-    bytes_per_device."""
+    """Returns a row for each parameter, equal layers folded into one, for people: name, times, names, shape, count,
+    split, bytes_per_device."""
     rows: dict[Any, dict[str, Any]] = {}
 
     def add(path: Any, leaf: Any, leaf_names: Names, sharding: NamedSharding) -> None:

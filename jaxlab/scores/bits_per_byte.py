@@ -13,14 +13,18 @@ from jaxlab.task import Batch
 
 @dataclass(frozen=True)
 class BitsPerByte:
-    """'bits_per_byte': the code length of all tokens, ends of documents included, over the bytes that they stand for."""
+    """'bits_per_byte': the code length of all tokens, ends of documents included, over the bytes that they stand
+    for."""
 
     def start(self) -> dict[str, jax.Array]:
         return {'nats': jnp.zeros(()), 'bytes': jnp.zeros(())}
 
     def add(self, carry: dict[str, jax.Array], outputs: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
         nats = optax.softmax_cross_entropy_with_integer_labels(outputs['logits'], batch['targets'])
-        return {'nats': carry['nats'] + jnp.sum(nats * batch['mask']), 'bytes': carry['bytes'] + jnp.sum(batch['bytes'])}
+        return {
+            'nats': carry['nats'] + jnp.sum(nats * batch['mask']),
+            'bytes': carry['bytes'] + jnp.sum(batch['bytes']),
+        }
 
     def finish(self, carry: dict[str, jax.Array]) -> dict[str, float]:
         return {'bits_per_byte': float(carry['nats']) / math.log(2) / max(float(carry['bytes']), 1)}

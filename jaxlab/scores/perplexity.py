@@ -20,7 +20,10 @@ class Perplexity:
 
     def add(self, carry: dict[str, jax.Array], outputs: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
         nats = optax.softmax_cross_entropy_with_integer_labels(outputs['logits'], batch['targets'])
-        return {'nats': carry['nats'] + jnp.sum(nats * batch['mask']), 'tokens': carry['tokens'] + jnp.sum(batch['mask'])}
+        return {
+            'nats': carry['nats'] + jnp.sum(nats * batch['mask']),
+            'tokens': carry['tokens'] + jnp.sum(batch['mask']),
+        }
 
     def finish(self, carry: dict[str, jax.Array]) -> dict[str, float]:
         loss = float(carry['nats']) / max(float(carry['tokens']), 1)

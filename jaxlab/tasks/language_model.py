@@ -19,9 +19,10 @@ from jaxlab.task import Batch, Phase, Term, Terms, Tree
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """The next token's cross-entropy. A batch holds tokens, targets, positions, segments int32 [b t] and mask float32 [b t]."""
+    """The next token's cross-entropy. A batch holds tokens, targets, positions, segments int32 [b t] and mask float32
+    [b t]."""
 
-    model: Any  # Linen module: (tokens, positions, segments) -> logits [b t v], with decode and start_cache; see models/gpt.py
+    model: Any  # (tokens, positions, segments) -> logits [b t v], with decode and start_cache; see models/gpt.py
     label_smoothing: float = 0.0
     phases: tuple[Phase, ...] = (Phase(),)
 
@@ -33,7 +34,9 @@ class LanguageModel:
         inputs = batch['tokens'], batch['positions'], batch['segments']
         logits = self.model.apply({'params': params}, *inputs, train=True, rngs={'dropout': key})
         nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch['targets'])
-        if self.label_smoothing:  # the target gets 1 - label_smoothing, and all tokens share the rest (arXiv:1512.00567)
+        if (
+            self.label_smoothing
+        ):  # the target gets 1 - label_smoothing, and all tokens share the rest (arXiv:1512.00567)
             uniform = jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
             nats = (1 - self.label_smoothing) * nats + self.label_smoothing * uniform
         return {'loss': Term(jnp.sum(nats * batch['mask']), jnp.sum(batch['mask']))}, extra
@@ -52,10 +55,26 @@ class LanguageModel:
 
         return sampling.Decoder(step, self.model.start_cache, self.model.context)
 
-    def prompt(self, processor: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns prompts for `generate`: tokens int32 [b p], each after the end-of-text that all documents follow, and lengths [b]."""
-        rows = [np.concatenate([[processor.end_of_text], processor.encode(text)]).astype(np.int32) for text in texts]
+    def prompt(self, processor: Any, texts: Sequence[str], count: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Returns prompts for `generate`: tokens int32 [b p] and their lengths [b].
+
+        Each begins with the end-of-text that comes before every document.
+
+        Raises:
+          UserError: a prompt, and `count` tokens after it, do not fit into the context; or it holds broken characters.
+        """
+        try:
+            rows = [
+                np.concatenate([[processor.end_of_text], processor.encode(text)]).astype(np.int32) for text in texts
+            ]
+        except UnicodeEncodeError as error:
+            raise UserError(f'the prompt is not UTF-8: its character {error.start + 1} is broken.') from None
         lengths = np.array([len(row) for row in rows], np.int32)
+        if (wanted := lengths.max() + count) > self.model.context:
+            after = f' and {count} tokens after it' if count else ''
+            raise UserError(
+                f'the prompt{after} take {wanted} tokens, and the model looks back on {self.model.context}.'
+            )
         return np.stack([np.pad(row, (0, lengths.max() - len(row))) for row in rows]), lengths
 
     def generate(
@@ -64,17 +83,14 @@ class LanguageModel:
         extra: Tree,
         prompt: tuple[jax.Array, jax.Array],
         key: jax.Array,
-        how: sampling.Sampling = sampling.Sampling(0.8),  # noqa: B008  immutable
+        how: sampling.Sampling = sampling.Sampling(0.8),
         *,
         count: int,
     ) -> jax.Array:
         """Returns what comes after each prompt, int32 [b count]. Pure, and one compiled loop.
 
-        Raises:
-          UserError: prompts and `count` do not fit into the context together (`stream` has no such limit).
+        Prompts and `count` must fit into the context together, as `prompt` checks; `stream` has no such limit.
         """
-        if (wanted := prompt[0].shape[1] + count) > self.model.context:
-            raise UserError(f'prompt and sample are {wanted} tokens, and the model looks back on {self.model.context}: shorten them.')
         return sampling.generate(self._decoder, params, *prompt, key, how, count)
 
     def stream(
@@ -90,7 +106,8 @@ class LanguageModel:
         top_p: float = 1.0,
         seed: int = 0,
     ) -> Iterator[str]:
-        """Yields the text that follows `prompt`, some tokens at a time; beyond the context the model forgets the beginning.
+        """Yields the text that follows `prompt`, some tokens at a time; beyond the context the model forgets the
+        beginning.
 
         Args:
           params, extra, processor: of the trained experiment.
@@ -122,10 +139,15 @@ class LanguageModel:
         """
         tokens, lengths = self.prompt(processor, [text])
         if lengths[0] > self.model.context:
-            raise UserError(f'the text has {lengths[0]} tokens, and the model looks back on {self.model.context}: shorten it.')
+            raise UserError(
+                f'the text has {lengths[0]} tokens, and the model looks back on {self.model.context}: shorten it.'
+            )
         logits = jax.jit(sampling.prefill, static_argnums=0)(self._decoder, params, tokens, lengths, lengths).logits[0]
         likeliest = np.argsort(-logits)[:top]
-        return [(processor.decode([token]), float(p)) for token, p in zip(likeliest, jax.nn.softmax(logits)[likeliest], strict=True)]
+        return [
+            (processor.decode([token]), float(p))
+            for token, p in zip(likeliest, jax.nn.softmax(logits)[likeliest], strict=True)
+        ]
 
 
 def make(model: Any, *, label_smoothing: float = 0.0) -> LanguageModel:

@@ -9,8 +9,8 @@ from typing import Any
 class Stop:
     """A context in which the first SIGINT or SIGTERM only sets `signal`, and a second one ends the process as usual.
 
-    The training loop asks `if stop.signal:` where stopping is safe. Outside the main thread (a notebook's worker, say) Python allows no
-    handlers, and the context does nothing.
+    The training loop asks `if stop.signal:` where stopping is safe. Outside the main thread (a notebook's worker, say)
+    Python allows no handlers, and the context does nothing.
     """
 
     def __init__(self) -> None:
@@ -32,5 +32,7 @@ class Stop:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._restore()

@@ -1,6 +1,6 @@
 """Evaluate a trained experiment on all of its held-out part.
 
-  python -m jaxlab.main evaluate --workdir=runs/transformer-1a2b3c4d
+python -m jaxlab.main evaluate --workdir=runs/transformer-1a2b3c4d
 """
 
 import argparse
@@ -24,7 +24,9 @@ def run(parsed: argparse.Namespace) -> int:
     experiment = load(parsed.workdir, step=parsed.step, overrides=parsed.overrides, allow_import=parsed.allow_import)
     found = experiment.evaluate(parsed.split, parsed.batches)
     if parsed.json:
-        print(json.dumps({'workdir': str(Path(parsed.workdir)), 'step': experiment.step, 'split': parsed.split, **found}))
+        print(
+            json.dumps({'workdir': str(Path(parsed.workdir)), 'step': experiment.step, 'split': parsed.split, **found})
+        )
         return 0
     counts = ', '.join(f'{found.pop(name):,} {name}' for name in ('documents', 'bytes', 'tokens') if name in found)
     print(f'{parsed.split} at step {experiment.step}' + (f' ({counts})' if counts else ''))

@@ -1,8 +1,8 @@
 """Train an experiment; the same command resumes it.
 
-  python -m jaxlab.main --config=configs/transformer.py
-  python -m jaxlab.main --config=configs/transformer.py:small --config.optimizer.learning_rate=1e-3 --config.mesh.fsdp=8
-  python -m jaxlab.main train --workdir=runs/transformer-1a2b3c4d --config.steps=4000      (goes on, from its config.json)
+python -m jaxlab.main --config=configs/transformer.py
+python -m jaxlab.main --config=configs/transformer.py:small --config.optimizer.learning_rate=1e-3 --config.mesh.fsdp=8
+python -m jaxlab.main train --workdir=runs/transformer-1a2b3c4d --config.steps=4000      (goes on, from its config.json)
 """
 
 import argparse
@@ -14,9 +14,15 @@ from jaxlab.errors import UserError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--config', default='', help='the experiment: a file, with a size after a colon: configs/transformer.py:tiny')
-    parser.add_argument('--workdir', default='', help='where everything lies; default: runs/<config>-<8 hex of the experiment>')
-    parser.add_argument('--allow_import', action='append', default=[], help='a package that a workdir\'s config may import from')
+    parser.add_argument(
+        '--config', default='', help='the experiment: a file, with a size after a colon: configs/transformer.py:tiny'
+    )
+    parser.add_argument(
+        '--workdir', default='', help='where everything lies; default: runs/<config>-<8 hex of the experiment>'
+    )
+    parser.add_argument(
+        '--allow_import', action='append', default=[], help="a package that a workdir's config may import from"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -71,7 +71,8 @@ def params():
     shapes = meta.unbox(jax.eval_shape(MODEL.init, KEY, np.zeros((1, 4), np.int32)))
     leaves, tree = jax.tree.flatten(shapes)
     random = np.random.default_rng(0)
-    return jax.tree.unflatten(tree, [random.normal(0, 0.5, leaf.shape).astype(np.float32) for leaf in leaves])
+    values = [random.normal(0, 0.5, leaf.shape).astype(np.float32) for leaf in leaves]
+    return jax.device_put(jax.tree.unflatten(tree, values))
 
 
 def step(params, *inputs):
@@ -174,6 +175,16 @@ def test_a_stream_is_as_long_as_asked_for_and_no_chunk_longer():
     chunks = list(stream(counter, {}, [[1, 2, 3]], 25, KEY, Sampling(0.0), chunk=4))
     assert [len(chunk[0]) for chunk in chunks] == [4, 4, 1, 4, 2, 4, 2, 4]  # 3 + 9 tokens fill the context, then 6 + 6
     assert np.concatenate(chunks, axis=1)[0].tolist() == list(range(4, 29))
+
+
+def test_the_key_of_a_token_is_that_of_its_place_in_the_whole_text():
+    def even(params, tokens, positions, segments, cache):  # every token is as likely as any other: only the keys decide
+        return jnp.zeros((*tokens.shape, 50)), cache._replace(filled=cache.filled + tokens.shape[1])
+
+    found = np.concatenate(list(stream(Decoder(even, nothing_seen, 12), {}, [[1, 2, 3], [4]], 30, KEY)), axis=1)
+    for row, start in [(0, 3), (1, 1)]:
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(KEY, row)))(start + np.arange(30))
+        np.testing.assert_array_equal(found[row], choose(np.zeros((30, 50), np.float32), keys, Sampling()))
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def llama_params(weights, layers):
 
 
 def compare(theirs, make_params, ours, folder):
-    """Fills their model with random weights, biases and scales included, and compares the logits of three random rows."""
+    """Fills their model with random weights, biases and scales too, and compares the logits of three random rows."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in theirs.parameters():

@@ -1,5 +1,7 @@
 """Block and Stack, out of parts so simple that the result is known."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -41,6 +43,18 @@ def test_a_block_drops_what_its_halves_add_in_training_only():
     np.testing.assert_array_equal(y, X)
     y, _ = block.apply({}, X, POSITIONS, MASK)
     np.testing.assert_allclose(y, 25 * X, rtol=1e-6)
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_a_stack_tells_its_blocks_that_this_is_training(scan):
+    block = partial(Block, norm=Double, attention=DoubleAttention, mlp=Double, dropout=0.5)
+    stack = Stack(block, layers=2, scan=scan)
+    y, _ = stack.apply({}, X, POSITIONS, MASK, train=True, rngs={'dropout': jax.random.key(0)})
+    # A half adds 4 x; in training it adds 0 or, to make up for that, 8 x: four halves multiply by 1 or 9, each for itself.
+    factors = np.unique(np.round(y / X))
+    assert set(factors) <= {1, 9, 81, 729, 6561} and len(factors) > 2
+    y, _ = stack.apply({}, X, POSITIONS, MASK)
+    np.testing.assert_allclose(y, 25**2 * X, rtol=1e-6)
 
 
 @pytest.mark.parametrize('remat', ['none', 'dots', 'full'])

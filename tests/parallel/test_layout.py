@@ -138,7 +138,8 @@ class Unnamed(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return nn.Dense(6)(nn.Dense(16)(x))
+        x = nn.Dense(16, name='first')(x)
+        return nn.Dense(6, name='second')(x)
 
 
 def test_parameters_without_names_are_split_along_their_largest_dimension():
@@ -146,9 +147,9 @@ def test_parameters_without_names_are_split_along_their_largest_dimension():
     mesh = layout.make_mesh({'fsdp': 8})
     found = layout.shardings(layout.unbox(params), layout.names(params), mesh)
     specs = jax.tree.map(lambda sharding: sharding.spec, found)
-    assert specs['Dense_0']['kernel'] == PartitionSpec(None, 'fsdp')  # [8 16]
-    assert specs['Dense_1']['kernel'] == PartitionSpec('fsdp', None)  # [16 6]: 8 divides 16 and not 6
-    assert specs['Dense_0']['bias'] == PartitionSpec(None)  # vectors are small
+    assert specs['first']['kernel'] == PartitionSpec(None, 'fsdp')  # [8 16]
+    assert specs['second']['kernel'] == PartitionSpec('fsdp', None)  # [16 6]: 8 divides 16 and not 6
+    assert specs['first']['bias'] == PartitionSpec(None)  # vectors are small
     assert layout.shardings(np.zeros((6, 10)), (), mesh).spec == PartitionSpec(None, None)  # nothing divides
 
 

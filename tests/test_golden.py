@@ -1,0 +1,55 @@
+"""One step's numbers, written down. They change only when somebody changes the mathematics."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxlab import config as configs
+from jaxlab import optim
+from jaxlab import step as steps
+from jaxlab.models import gpt
+from jaxlab.parallel import layout
+from jaxlab.tasks import language_model
+from tests.test_learns import batch
+
+GOLDEN = {
+    'loss 1': 3.930808042454926,
+    'gradient norm 1': 1.4078877794434446,
+    'loss 2': 3.7424322147249662,
+    'gradient norm 2': 1.0526602806305576,
+    'average': 504.72146975980434,
+}
+
+LESSON = """
+The first two training steps of a tiny GPT give other numbers than they did: {found}.
+
+If you meant to change the mathematics (an initialisation, a layer, the loss, an optimizer, how keys are derived), everybody's runs
+change with it: say so in the commit message, and write the new numbers into GOLDEN of this file.
+If you did not, something that should be equal is not: look first at what you changed in jaxlab/step.py, jaxlab/nn/ and jaxlab/optim.py,
+then at the order in which random keys are folded.
+"""
+
+
+@pytest.fixture
+def double():
+    with jax.enable_x64():
+        yield
+
+
+def test_two_steps_give_the_numbers_they_gave(double):
+    model = gpt.make({'vocabulary': 50, 'length': 16}, np.float64, np.float64, layers=2, width=32, heads=4, dropout=0.1)
+    task = language_model.make(model, label_smoothing=0.1)
+    rows = batch()
+    rows['mask'][1, 5:] = 0
+    names = layout.names(jax.eval_shape(task.init, jax.random.key(0), rows)[0])
+    optimizer = optim.adamw(names, 10, learning_rate=1e-2, schedule=configs.spec('schedules.cosine', warmup=2))
+    state = steps.init(task, [optimizer], 0.9, rows, jax.random.key(0))
+    step = jax.jit(steps.make_step(task, [optimizer], accumulate=2, average=0.9))
+    found = {}
+    for n in (1, 2):
+        state, terms = step(state, {}, rows)
+        found[f'loss {n}'] = float(steps.mean_loss(terms))
+        found[f'gradient norm {n}'] = float(terms['gradient_norm'].total)
+    found['average'] = float(sum(np.abs(leaf).sum() for leaf in jax.tree.leaves(state.average)))
+    close = found.keys() == GOLDEN.keys() and all(np.isclose(found[key], GOLDEN[key], rtol=1e-9) for key in found)
+    assert close, LESSON.format(found=found)

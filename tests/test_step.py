@@ -1,0 +1,388 @@
+"""The step against direct formulas on toys: sums divided once, phases, averages, keys. And mutants of it, each of which a check catches."""
+
+# b rows, t tokens, d features
+
+import functools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+import jaxlab.step
+from jaxlab.config import build, spec
+from jaxlab.parallel import layout
+from jaxlab.task import Phase, Term
+
+ROWS, LENGTH, FEATURES = 8, 6, 3
+
+
+def ragged_batch(seed=0):
+    """Rows of several documents, of which anything from nothing to all counts."""
+    draw = np.random.default_rng(seed)
+    mask = draw.random((ROWS, LENGTH)) < draw.random((ROWS, 1))
+    mask[3] = False  # with eight micro-batches, one has nothing that counts
+    return {
+        'features': draw.normal(size=(ROWS, LENGTH, FEATURES)),
+        'targets': draw.normal(size=(ROWS, LENGTH)),
+        'segments': np.cumsum(draw.random((ROWS, LENGTH)) < 0.3, axis=1).astype(np.int32),
+        'mask': mask.astype(float),
+    }
+
+
+# --- toys ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Two terms with counts of their own: tokens near their targets, neighbours of one document near one another."""
+
+    dtype: type = jnp.float64
+    phases: tuple[Phase, ...] = (Phase(),)
+
+    def init(self, key, batch):
+        return {'layer': {'weights': jnp.arange(FEATURES, dtype=self.dtype)}, 'bias': jnp.ones((), self.dtype)}, {}
+
+    def loss(self, params, extra, batch, key):
+        y = batch['features'] @ params['layer']['weights'] + params['bias']
+        same = batch['segments'][:, 1:] == batch['segments'][:, :-1]
+        pairs = same * batch['mask'][:, 1:] * batch['mask'][:, :-1]
+        fit = jnp.sum(batch['mask'] * (y - batch['targets']) ** 2)
+        rough = jnp.sum(pairs * (y[:, 1:] - y[:, :-1]) ** 2)
+        return {'fit': Term(fit, jnp.sum(batch['mask'])), 'rough': Term(rough, jnp.sum(pairs), 0.5)}, extra
+
+
+def direct_loss(weights, bias, batch):
+    """The loss of `Regression`, token by token."""
+    fit, rough, tokens, pairs = 0.0, 0.0, 0, 0
+    for row in range(ROWS):
+        y = batch['features'][row] @ weights + bias
+        for i in range(LENGTH):
+            if batch['mask'][row, i]:
+                fit, tokens = fit + (y[i] - batch['targets'][row, i]) ** 2, tokens + 1
+            if i and batch['mask'][row, i] and batch['mask'][row, i - 1]:
+                if batch['segments'][row, i] == batch['segments'][row, i - 1]:
+                    rough, pairs = rough + (y[i] - y[i - 1]) ** 2, pairs + 1
+    return fit / tokens + 0.5 * rough / pairs
+
+
+def direct_gradient(weights, bias, batch):
+    """Of `direct_loss`, by differences: they are exact for a function that is quadratic."""
+
+    def difference(weights_step, bias_step):
+        ahead = direct_loss(weights + weights_step, bias + bias_step, batch)
+        return (ahead - direct_loss(weights - weights_step, bias - bias_step, batch)) / 2
+
+    return np.array([difference(one, 0) for one in np.eye(FEATURES)]), difference(0, 1)
+
+
+@dataclass(frozen=True)
+class Delta(Regression):
+    """Weights that are a frozen base and what is learned on top of it, side by side in one layer."""
+
+    def init(self, key, batch):
+        params, extra = super().init(key, batch)
+        return {'layer': {'delta': jnp.zeros(FEATURES)}, 'bias': params['bias']}, extra
+
+    def loss(self, params, extra, batch, key):
+        weights = params['layer']['base'] + params['layer']['delta']
+        return super().loss({'layer': {'weights': weights}, 'bias': params['bias']}, extra, batch, key)
+
+
+@dataclass(frozen=True)
+class Duel:
+    """A GAN in two numbers: the critic's slope tells real from made, the generator's shift makes them alike.
+
+    The key of each call of a loss goes into `extra`, one after another.
+    """
+
+    phases: tuple[Phase, ...] = (
+        Phase('critic_loss', 'critic/', repeat=2),
+        Phase('generator_loss', 'generator/'),
+    )
+
+    def init(self, key, batch):
+        extra = {'calls': jnp.zeros((), jnp.int32), 'keys': jnp.zeros((64, 2), jnp.uint32)}
+        return {'critic': {'slope': jnp.full((), 0.5)}, 'generator': {'shift': jnp.full((), -1.0)}}, extra
+
+    def terms(self, params, extra, batch, key, real):
+        made = batch['features'][..., 0] + params['generator']['shift']
+        slope = params['critic']['slope']
+        scores = slope * (made - real * batch['targets']) + real * 0.5 * slope**2
+        keys = extra['keys'].at[extra['calls']].set(jax.random.key_data(key))
+        extra = {'calls': extra['calls'] + 1, 'keys': keys}
+        return Term(jnp.sum(batch['mask'] * scores), jnp.sum(batch['mask'])), extra
+
+    def critic_loss(self, params, extra, batch, key):
+        term, extra = self.terms(params, extra, batch, key, real=1.0)
+        return {'critic': term}, extra
+
+    def generator_loss(self, params, extra, batch, key):
+        term, extra = self.terms(params, extra, batch, key, real=0.0)
+        return {'generator': term}, extra
+
+
+@dataclass(frozen=True)
+class Masked(Regression):
+    """Which tokens count is drawn, as in masked language modelling: so the count hangs on the key as well."""
+
+    def loss(self, params, extra, batch, key):
+        drawn = jax.random.bernoulli(key, 0.5, batch['mask'].shape) * batch['mask']
+        y = batch['features'] @ params['layer']['weights'] + params['bias']
+        return {'masked': Term(jnp.sum(drawn * y), jnp.sum(drawn))}, extra
+
+
+@functools.cache
+def sgd(learning_rate, momentum=0.0):
+    """Rates are float32 in every precision, so those below are powers of two: nothing to round."""
+    node = spec('optim.sgd', learning_rate=learning_rate, momentum=momentum, clip=0.0, schedule=spec('schedules.constant'))
+    return build(node, (), 100, key='optimizer')
+
+
+DUEL_RATES = [sgd(0.125, momentum=0.5), sgd(0.25)]
+
+
+@functools.cache
+def compiled(steps, task, optimizers, options):
+    return jax.jit(steps.make_step(task, optimizers, **dict(options)))
+
+
+def train(steps, task, batches, optimizers, frozen=None, state=None, **options):
+    """Returns the state after each step, and the terms; `steps` is the module under test."""
+    shapes = jax.eval_shape(lambda: batches[0])
+    state = state or steps.init(task, optimizers, options.get('average', 0.0), shapes, jax.random.key(0))
+    step = compiled(steps, task, tuple(optimizers), tuple(options.items()))
+    states, reports = [state], []
+    for batch in batches:
+        state, terms = step(state, frozen or {}, batch)
+        states.append(state)
+        reports.append(terms)
+    return states, reports
+
+
+def assert_close(found, wanted, tolerance):
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=jax.tree_util.keystr(path))
+
+
+# --- checks: each takes the module under test, which is jaxlab.step or a mutant of it --------------------------------
+
+
+def check_one_step(steps):
+    """Two sums, each divided once by its own count, and a step down the slope."""
+    batch = ragged_batch()
+    (before, after), (terms,) = train(steps, Regression(), [batch], [sgd(0.125)])
+    weights, bias = np.arange(FEATURES, dtype=float), 1.0
+    weights_gradient, bias_gradient = direct_gradient(weights, bias, batch)
+    wanted = {'layer': {'weights': weights - 0.125 * weights_gradient}, 'bias': bias - 0.125 * bias_gradient}
+    assert_close(after.params, wanted, 1e-12)
+    assert_close(steps.mean_loss(terms), direct_loss(weights, bias, batch), 1e-12)
+    norm = np.sqrt(np.sum(weights_gradient**2) + bias_gradient**2)
+    assert_close((terms['gradient_norm'].total, terms['learning_rate'].total), (norm, 0.125), 1e-12)
+    assert (int(before.step), int(after.step)) == (0, 1) and after.average == {}
+
+
+def check_accumulation(steps, dtype=np.float64, tolerance=1e-12):
+    """However many micro-batches, the numbers of the whole batch come out."""
+    batches = [ragged_batch(seed) for seed in range(3)]
+    weights, bias, losses = np.arange(FEATURES, dtype=float), 1.0, []
+    for batch in batches:
+        losses.append(direct_loss(weights, bias, batch))
+        weights_gradient, bias_gradient = direct_gradient(weights, bias, batch)
+        weights, bias = weights - 0.125 * weights_gradient, bias - 0.125 * bias_gradient
+    batches = [{name: x.astype(dtype) if x.dtype == float else x for name, x in batch.items()} for batch in batches]
+    for number in (8, 2, 1):
+        states, reports = train(steps, Regression(dtype), batches, [sgd(0.125)], accumulate=number)
+        assert_close(states[-1].params, {'layer': {'weights': weights}, 'bias': bias}, tolerance)
+        assert_close([steps.mean_loss(terms) for terms in reports], losses, tolerance)
+
+
+def check_cut(steps):
+    """Micro-batch i has rows i, i + number, …, and on a mesh no row leaves its device."""
+    rows = np.arange(16)
+    found = steps.cut({'tokens': rows[:, None]}, 4)['tokens']
+    assert found.shape == (4, 4, 1) and found[1, :, 0].tolist() == [1, 5, 9, 13]
+
+    mesh = layout.make_mesh({'data': 4})
+    split = NamedSharding(mesh, PartitionSpec(None, ('data', 'fsdp')))
+    compiled = jax.jit(lambda x: steps.cut(x, 4), out_shardings=split, in_shardings=layout.batch_sharding(mesh)).lower(rows)
+    program = compiled.compile().as_text()
+    assert not [word for word in ('all-to-all', 'all-gather', 'collective-permute', 'all-reduce') if word in program]
+
+
+def check_phases(steps):
+    """Each phase moves its own parameters, as often as it says, and sees what the phases before it have done."""
+    batch = ragged_batch()
+    states, reports = train(steps, Duel(), [batch, batch], DUEL_RATES, accumulate=4)
+    count = batch['mask'].sum()
+    real = (batch['mask'] * batch['targets']).sum() / count
+    noise = (batch['mask'] * batch['features'][..., 0]).sum() / count
+    slope, shift, momentum = 0.5, -1.0, 0.0
+    for state, terms in zip(states[1:], reports, strict=True):
+        for _ in range(2):
+            critic = slope * (noise + shift - real) + 0.5 * slope**2
+            momentum = (noise + shift - real) + slope + 0.5 * momentum
+            slope -= 0.125 * momentum
+        generator = slope * (noise + shift)
+        shift -= 0.25 * slope
+        assert_close(state.params, {'critic': {'slope': slope}, 'generator': {'shift': shift}}, 1e-12)
+        assert_close(terms['critic'].total, critic * count, 1e-12)
+        assert_close(terms['generator'].total, generator * count, 1e-12)
+        assert_close(terms['gradient_norm/generator_loss'].total, abs(slope), 1e-12)
+    sizes = [sum(x.size for x in jax.tree.leaves(s) if x.dtype == jnp.float64) for s in states[-1].opt_state]
+    assert sizes == [1, 0]  # one momentum, of the critic's only parameter
+
+
+def check_keys(steps):
+    """Every loss call of a run has a key of its own; it hangs on the step and the micro-batch, and on nothing else."""
+    two, other_two = [ragged_batch(0), ragged_batch(1)], [ragged_batch(2), ragged_batch(3)]
+    states, _ = train(steps, Duel(), two, DUEL_RATES, accumulate=4)
+    calls, keys = int(states[-1].extra['calls']), states[-1].extra['keys'].tolist()
+    assert calls == 2 * (2 + 1) * 4 and len({tuple(key) for key in keys[:calls]}) == calls
+    others, _ = train(steps, Duel(), other_two, DUEL_RATES, accumulate=4)
+    assert others[-1].extra['keys'].tolist() == keys
+    # Whoever goes on from step 1 has the keys that would have come.
+    again, _ = train(steps, Duel(), two[1:], DUEL_RATES, state=states[1], accumulate=4)
+    assert again[-1].extra['keys'].tolist() == keys
+
+
+def check_counts_that_are_drawn(steps):
+    """Where the key says what counts, counting and adding up draw the same."""
+    _, (terms,) = train(steps, Masked(), [ragged_batch()], [sgd(0.0)], accumulate=4)
+    total, count = terms['masked'].total, terms['masked'].count
+    states, (terms,) = train(steps, Masked(), [ragged_batch() | {'features': np.zeros((ROWS, LENGTH, FEATURES))}], [sgd(0.0)], accumulate=4)
+    assert_close(terms['masked'].total, count, 1e-12)  # y = bias = 1: the total is the count
+    assert count > 0 and total != count
+
+
+def check_frozen(steps):
+    """Frozen parameters are used, not trained, and no part of the state."""
+    batch = ragged_batch()
+    base = np.array([0.5, -1.0, 2.0])
+    frozen = {'layer': {'base': jnp.array(base)}}
+    (before, after), (terms,) = train(steps, Delta(), [batch], [sgd(0.125, momentum=0.9)], frozen)
+    weights_gradient, bias_gradient = direct_gradient(base, 1.0, batch)
+    assert_close(after.params, {'layer': {'delta': -0.125 * weights_gradient}, 'bias': 1 - 0.125 * bias_gradient}, 1e-12)
+    assert_close(steps.mean_loss(terms), direct_loss(base, 1.0, batch), 1e-12)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+
+
+def check_average(steps):
+    batches = [ragged_batch(seed) for seed in range(4)]
+    states, _ = train(steps, Regression(), batches, [sgd(0.125)], average=0.9)
+    average = jax.tree.map(np.asarray, states[0].params)
+    for state in states[1:]:
+        average = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, average, state.params)
+        assert_close(state.average, average, 1e-12)
+
+
+def check_empty_batch(steps):
+    """A batch in which nothing counts has loss 0 and moves nothing."""
+    batch = ragged_batch() | {'mask': np.zeros((ROWS, LENGTH))}
+    for number in (1, 4):
+        (before, after), (terms,) = train(steps, Regression(), [batch], [sgd(0.125)], accumulate=number)
+        assert_close((steps.mean_loss(terms), terms['gradient_norm'].total), (0.0, 0.0), 0)
+        assert_close(after.params, before.params, 0)
+
+
+def check_types(steps, dtype=jnp.bfloat16):
+    """A step gives back the types it was given, so that it compiles once."""
+    shapes = jax.eval_shape(ragged_batch)
+    optimizers = [sgd(0.125, momentum=0.9)]
+    for options in ({'average': 0.9}, {'average': 0.9, 'accumulate': 4}):
+        state = steps.init(Regression(dtype), optimizers, 0.9, shapes, jax.random.key(0))
+        step = jax.jit(steps.make_step(Regression(dtype), optimizers, **options))
+        new, terms = jax.eval_shape(step, state, {}, shapes)
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+        assert {x.dtype for x in jax.tree.leaves(new.params)} == {jnp.dtype(dtype)}
+        assert new.step.dtype == new.data_offset.dtype == jnp.int32 and terms['fit'].total.shape == ()
+
+
+CHECKS = [
+    check_one_step,
+    check_accumulation,
+    check_cut,
+    check_phases,
+    check_keys,
+    check_counts_that_are_drawn,
+    check_frozen,
+    check_average,
+    check_empty_batch,
+    check_types,
+]
+
+
+@pytest.mark.parametrize('check', CHECKS)
+def test_the_step(check, float64):
+    check(jaxlab.step)
+
+
+def test_accumulation_in_float32():
+    check_accumulation(jaxlab.step, np.float32, 1e-6)
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.float64])
+def test_types_of_parameters(dtype, float64):
+    check_types(jaxlab.step, dtype)
+
+
+def test_a_gradient_that_is_not_finite_is_shown(float64):
+    batch = ragged_batch()
+    batch['targets'][0, 0], batch['mask'][0, 0] = np.inf, 1
+    _, (terms,) = train(jaxlab.step, Regression(), [batch], [sgd(0.125)])
+    assert not np.isfinite(terms['fit'].total) and not np.isfinite(terms['gradient_norm'].total)
+
+
+# --- mutants: what could go wrong unnoticed, done on purpose ---------------------------------------------------------
+
+MUTANTS = {  # what: (the text of step.py, what stands there instead, the check that goes red)
+    'a mean of means': ('term.total / counts[name] for', 'term.total / jnp.maximum(term.count, 1) / number for', check_accumulation),
+    'counts of one micro-batch': ('counts[name] + term.count for', 'term.count for', check_accumulation),
+    'gradients of one micro-batch': ('jax.tree.map(jnp.add, gradients, more)', 'more', check_accumulation),
+    'totals of one micro-batch': ('jax.tree.map(jnp.add, totals, more_totals)', 'more_totals', check_accumulation),
+    'every micro-batch the first': ('scan(add, carry, numbered', 'scan(add, carry, jax.tree.map(lambda x: x[:1].repeat(number, 0), numbered)', check_accumulation),
+    'a sum that is not divided': ('term.weight * term.total / counts[name]', 'term.weight * term.total', check_one_step),
+    'a sum divided twice': ('Term(totals[name], counts', 'Term(totals[name] / counts[name], counts', check_one_step),
+    'a weight forgotten': ('sum(term.weight * term.total / counts', 'sum(term.total / counts', check_one_step),
+    'rows cut into blocks': ('x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1)', 'x.reshape(number, -1, *x.shape[1:])', check_cut),
+    'axes of the cut swapped': ('*x.shape[1:]).swapaxes(0, 1)', '*x.shape[1:])', check_cut),
+    'everything trained in each phase': ('split(params, phase.trains)\n                turn', "split(params, '.*')\n                turn", check_phases),
+    'old parameters for later phases': ('trained, rest = split(params,', 'trained, rest = split(state.params,', check_phases),
+    'phases not repeated': ('range(phase.repeat)', 'range(1)', check_phases),
+    'momentum forgotten': ('updates, opt_states[number] =', 'updates, _ =', check_phases),
+    'the key of every step the same': ('jax.random.fold_in(state.key, state.step)', 'state.key', check_keys),
+    'the key of two phases the same': ('fold_in(jax.random.fold_in(key, number), turn)', 'fold_in(key, turn)', check_keys),
+    'the key of every turn the same': ('fold_in(jax.random.fold_in(key, number), turn)', 'fold_in(key, number)', check_keys),
+    'the key of micro-batches the same': ('(trained, extra, batch, jax.random.fold_in(key, index))', '(trained, extra, batch, key)', check_keys),
+    'extra left behind': ('more, (more_totals, extra) =', 'more, (more_totals, _) =', check_keys),
+    'counted with another key': ('terms, _ = loss(merge(rest, trained), extra, batch, jax.random.fold_in(key, index))', 'terms, _ = loss(merge(rest, trained), extra, batch, key)', check_counts_that_are_drawn),
+    'frozen parameters trained': ('trained, rest = split(params,', 'trained, rest = split(merge(params, frozen),', check_frozen),
+    'frozen parameters not used': ('merge(rest, frozen)', "merge(rest, {'layer': {'base': 0.0}})", check_frozen),
+    'the average of old parameters': ('state.average, params)', 'state.average, state.params)', check_average),
+    'the average the wrong way round': ('old + (1 - average) * (new - old)', 'old + average * (new - old)', check_average),
+    'nothing divided by nothing': ('jnp.maximum(count, 1)', 'count', check_empty_batch),
+    'gradients in another type': ('jax.tree.map(jnp.zeros_like, trained)', 'jax.tree.map(lambda x: jnp.zeros(x.shape), trained)', check_types),
+}  # fmt: skip
+
+
+def mutant(old, new):
+    """Returns step.py as a module, with one text replaced."""
+    source = Path(jaxlab.step.__file__).read_text('utf-8')
+    assert source.count(old) == 1, f'step.py has changed: say anew what to break instead of {old!r}'
+    module = ModuleType('mutant')
+    exec(compile(source.replace(old, new), 'mutant of step.py', 'exec'), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize('what', MUTANTS)
+def test_mutants_are_caught(what, float64, monkeypatch):
+    old, new, check = MUTANTS[what]
+    monkeypatch.setitem(sys.modules, 'mutant', ModuleType('mutant'))  # dataclasses look their module up
+    with pytest.raises((AssertionError, TypeError, ValueError)):  # JAX refuses trees and types that do not fit
+        check(mutant(old, new))
