@@ -118,8 +118,8 @@ def gradient(
     numbered = (jnp.arange(number), micro_batches)
     loop = {'unroll': number == 1}  # one micro-batch is no loop
 
-    # The counts come first, since the first gradient is already divided by them all. They depend on the batch alone: XLA
-    # sees that the rest of this forward pass is unused, and drops it.
+    # The counts come first, since the first gradient is already divided by them all. They depend on the batch alone:
+    # XLA sees that the rest of this forward pass is unused, and drops it.
     def add_counts(counts: Mapping[str, jax.Array], item: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
         index, batch = item
         terms, _ = loss(merge(rest, trained), extra, batch, jax.random.fold_in(key, index))

@@ -4,9 +4,11 @@ Build what there is, give birth to the state where it will live, or restore it; 
 observe, evaluate, sample, save, stop. A sentence says why each stands where it stands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -60,26 +62,27 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         init = partial(steps.init, task, optimizers, config.average, batch)
         abstract = jax.eval_shape(init, key)
         shardings = layout.state_shardings(abstract, names, mesh)
+        batch_sharding = layout.batch_sharding(mesh)
 
-        # 3. Nothing was refused, so the workdir becomes the experiment's. The state is born in these shardings, or
-        #    restored into them, from whatever mesh it was saved on.
+        # 3. Nothing was refused: the workdir becomes the experiment's, and the step compiles, on a thread of its own.
+        #    Meanwhile the state is born in its shardings, or restored into them, from whatever mesh it was saved on.
         workdirs.remember(workdir, config, data, batch)
+        step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
+        arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(batch, batch_sharding)
+        compiling = ThreadPoolExecutor(1).submit(compile_step, step, arguments, mesh)
         checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         if checkpoints.latest() is None:
             state = jax.jit(init, out_shardings=shardings)(key)
         else:
-            state = checkpoints.restore(layout.with_shardings(abstract, shardings))
+            state = checkpoints.restore(arguments[0])
         start = int(state.step)
         table = layout.describe(abstract.params, names, shardings.params)
         run = Run(config, workdir, start, data.summary, layout.summary(mesh), table)
         for observer in observers:
             observer.start(run)
 
-        # 4. What compiles. The old state is donated: its memory becomes the new one's.
-        step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
-        step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
         evaluate = make_evaluate(task, scores)
-        place = partial(layout.place, sharding=layout.batch_sharding(mesh))
+        place = partial(layout.place, sharding=batch_sharding)
         meter = Meter(config, data.info, start)
         frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
 
@@ -92,9 +95,10 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
             for observer in observers:
                 observer.row(n, row)
 
-        # 5. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic.
+        # 4. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic.
         n = start
         before = None
+        step = compiling.result()
         offset = int(state.data_offset)
         for n, mine in enumerate(prefetch(data.batch, start + offset, config.steps - start), start + 1):
             state, terms = step(state, frozen, place(mine))
@@ -127,6 +131,16 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         for observer in observers:
             observer.end(n)
         return stop.signal
+
+
+def compile_step(step: Callable[..., Any], arguments: tuple[Any, ...], mesh: jax.sharding.Mesh) -> Callable[..., Any]:
+    """Compiles a step for shapes with shardings. What comes back never compiles again: other shapes are an error.
+
+    The old state is donated: its memory becomes the new one's.
+    """
+    out_shardings = jax.tree.map(lambda x: x.sharding, arguments[0]), None
+    with jax.set_mesh(mesh):  # a thread begins without the mesh of the one that started it
+        return jax.jit(step, donate_argnums=0, out_shardings=out_shardings).lower(*arguments).compile()
 
 
 def due(n: int, every: int) -> bool:

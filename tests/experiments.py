@@ -17,7 +17,7 @@ TRANSFORMER = str(ROOT / 'configs' / 'transformer.py')
 def write_corpus(folder: Path, documents: int = 40) -> Path:
     """Writes small text files of made-up sentences, some in Chinese; the same each time."""
     choose = random.Random(0)
-    words = 'the a cat dog sees likes runs sleeps and or 猫 狗 看 喜欢 跑 睡'.split()
+    words = ['the', 'a', 'cat', 'dog', 'sees', 'likes', 'runs', 'and', '猫', '狗', '看', '喜欢', '跑', '睡']
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(documents):
         lines = [' '.join(choose.choices(words, k=8)) for _ in range(30)]
@@ -26,7 +26,8 @@ def write_corpus(folder: Path, documents: int = 40) -> Path:
 
 
 def tiny(corpus: Path, **overrides: object) -> ConfigDict:
-    """Returns configs/transformer.py:tiny over `corpus`; overrides are {'model.width': 32, …} with dots as double underscores."""
+    """Returns configs/transformer.py:tiny over `corpus`; overrides are {'model.width': 32, …} with dots as double
+    underscores."""
     config, _ = configs.load(f'{TRANSFORMER}:tiny')
     config.data.path = str(corpus)
     for key, value in overrides.items():
@@ -39,7 +40,8 @@ def tiny(corpus: Path, **overrides: object) -> ConfigDict:
 
 
 def start(*arguments: str, cache: Path, devices: int = 1, **variables: str) -> subprocess.Popen:
-    """Starts `python -m jaxlab.main` with these arguments, as a person would; stdout and stderr are one pipe of text."""
+    """Starts `python -m jaxlab.main` with these arguments, as a person would; stdout and stderr are one pipe of
+    text."""
     environment = {
         **os.environ,
         'JAXLAB_CACHE': str(cache),

@@ -307,7 +307,13 @@ def test_identity_is_what_is_learned_and_not_how_it_runs():
     c = transformer()
     who = configs.identity(c)
     assert re.fullmatch('[0-9a-f]{8}', who)
-    same = [('steps', '9'), ('mesh.fsdp', '8'), ('log.every', '3'), ('checkpoint.keep', '9'), ('precision.compute', 'bfloat16')]
+    same = [
+        ('steps', '9'),
+        ('mesh.fsdp', '8'),
+        ('log.every', '3'),
+        ('checkpoint.keep', '9'),
+        ('precision.compute', 'bfloat16'),
+    ]
     for flag in same:
         assert configs.identity(override(c, [flag])) == who, flag
     other = [('seed', '1'), ('batch_size', '64'), ('model.width', '32'), ('model.dropout', '0.1'), ('data.length', '8')]

@@ -1,4 +1,5 @@
-"""A trained experiment, used from its workdir alone: other devices, no config file, no data; and asked for what it cannot do."""
+"""A trained experiment, used from its workdir alone: other devices, no config file, no data; and asked for what it
+cannot do."""
 
 import json
 import shutil
@@ -60,7 +61,9 @@ def test_loads_on_other_meshes(lab, place):
 def test_works_without_its_data_and_elsewhere(lab, place, tmp_path):
     shutil.copytree(place / 'run', tmp_path / 'moved')
     written = lab('cat', tokens=20)
-    code, output = run('generate', f'--workdir={tmp_path / "moved"}', '--prompt=cat', '--tokens=20', cache=tmp_path / 'none')
+    code, output = run(
+        'generate', f'--workdir={tmp_path / "moved"}', '--prompt=cat', '--tokens=20', cache=tmp_path / 'none'
+    )
     assert code == 0 and output == f'cat{written}\n'
 
 

@@ -23,10 +23,10 @@ GOLDEN = {
 LESSON = """
 The first two training steps of a tiny GPT give other numbers than they did: {found}.
 
-If you meant to change the mathematics (an initialisation, a layer, the loss, an optimizer, how keys are derived), everybody's runs
-change with it: say so in the commit message, and write the new numbers into GOLDEN of this file.
-If you did not, something that should be equal is not: look first at what you changed in jaxlab/step.py, jaxlab/nn/ and jaxlab/optim.py,
-then at the order in which random keys are folded.
+If you meant to change the mathematics (an initialisation, a layer, the loss, an optimizer, how keys are derived), then
+everybody's runs change with it: say so in the commit message, and write the new numbers into GOLDEN of this file.
+If you did not, something that should be equal is not: look first at what you changed in jaxlab/step.py, jaxlab/nn/ and
+jaxlab/optim.py, then at the order in which random keys are folded.
 """
 
 

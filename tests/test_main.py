@@ -16,7 +16,10 @@ def compiled(monkeypatch, tmp_path):
     names = []
 
     def listen(event, seconds, fun_name='', **_):
-        if event == '/jax/core/compile/backend_compile_duration' and fun_name not in ('jit(stage)', 'jit(_threefry_seed)'):
+        if event == '/jax/core/compile/backend_compile_duration' and fun_name not in (
+            'jit(stage)',
+            'jit(_threefry_seed)',
+        ):
             names.append(fun_name)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
@@ -37,7 +40,9 @@ def mistake(capfd, *arguments):
 # --- help ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('arguments', [['--help'], ['-h'], ['train', '--help'], ['evaluate', '-h'], ['generate', '--help']])
+@pytest.mark.parametrize(
+    'arguments', [['--help'], ['-h'], ['train', '--help'], ['evaluate', '-h'], ['generate', '--help']]
+)
 def test_help_is_no_mistake(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         jaxlab.main.main(arguments)
@@ -58,7 +63,12 @@ def test_help_and_mistyped_flags_answer_without_jax(fresh):
         print('loaded', sorted(heavy), file=sys.stderr)
         sys.exit(code)
     """
-    for arguments, code in [(['--help'], 0), (['generate', '--help'], 0), (['train', '--confg=x'], 2), (['evaluate'], 2)]:
+    for arguments, code in [
+        (['--help'], 0),
+        (['generate', '--help'], 0),
+        (['train', '--confg=x'], 2),
+        (['evaluate'], 2),
+    ]:
         done = fresh('-c', program, *arguments)
         assert done.returncode == code and done.stderr.endswith('loaded []\n'), done
 
@@ -163,7 +173,9 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch):
 
 
 def test_values_after_an_equals_sign_or_after_a_space():
-    parsed = jaxlab.main.parse(['train', '--config.steps', '5', '--workdir', 'here', '--config.data.path=a=b', '--config.seed', '-1'])
+    parsed = jaxlab.main.parse(
+        ['train', '--config.steps', '5', '--workdir', 'here', '--config.data.path=a=b', '--config.seed', '-1']
+    )
     assert parsed.overrides == [('steps', '5'), ('data.path', 'a=b'), ('seed', '-1')] and parsed.workdir == 'here'
 
 

@@ -1,8 +1,8 @@
-"""What the README says is so: its code is read out of it and run, its flags are parsed, its files exist, in both languages."""
+"""What the README says is so: its code is read out of it and run, its flags are parsed, its files exist, in both
+languages."""
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
@@ -48,7 +48,9 @@ def test_both_pages_are_one_page():
     english, chinese = ((ROOT / page).read_text('utf-8') for page in PAGES)
     for language in ('python', 'text'):
         assert blocks('README.md', language) == blocks('README.zh.md', language)
-    commands = [[line.split('#')[0].strip() for block in blocks(page, 'bash') for line in block.splitlines()] for page in PAGES]
+    commands = [
+        [line.split('#')[0].strip() for block in blocks(page, 'bash') for line in block.splitlines()] for page in PAGES
+    ]
     assert commands[0] == commands[1]
     links = [set(re.findall(r'\]\(([^)]+)\)', text)) - set(PAGES) for text in (english, chinese)]
     assert links[0] == links[1]
@@ -56,7 +58,9 @@ def test_both_pages_are_one_page():
 
 
 def test_its_commands_parse():
-    lines = [line for block in blocks('README.md', 'bash') for line in block.splitlines() if line.startswith('bash launch/')]
+    lines = [
+        line for block in blocks('README.md', 'bash') for line in block.splitlines() if line.startswith('bash launch/')
+    ]
     assert len(lines) >= 6
     for line in lines:
         words = shlex.split(line, comments=True)

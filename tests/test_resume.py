@@ -1,6 +1,7 @@
 """A process is killed and started again: the run is the unbroken one, line by line and bit for bit.
 
-Kills come without warning (SIGKILL), after a logged step that is chosen by seed, wherever the process happens to be then.
+Kills come without warning (SIGKILL), after a logged step that is chosen by seed, wherever the process happens to be
+then.
 """
 
 import json
@@ -57,7 +58,8 @@ def parameters(workdir: Path) -> bytes:
 
 
 def kill_and_resume(place: Path, workdir: Path, kills: list[int], signal_number: int, *more: str) -> list[int]:
-    """Runs an experiment to its end, with a kill after each of these logged steps; returns the steps it resumed from."""
+    """Runs an experiment to its end, with a kill after each of these logged steps; returns the steps it resumed
+    from."""
     resumed = []
     for kill in [*kills, None]:
         process = start(*flags(place, workdir, *more), cache=place / 'cache')
@@ -103,7 +105,9 @@ def test_a_run_that_never_saves_is_noticed(place):
 
 
 def test_resumes_on_another_mesh_and_for_more_steps(place, unbroken):
-    code, output = run(*flags(place, unbroken, f'--config.steps={STEPS + 3}', '--config.mesh.fsdp=2'), cache=place / 'cache', devices=2)
+    code, output = run(
+        *flags(place, unbroken, f'--config.steps={STEPS + 3}', '--config.mesh.fsdp=2'), cache=place / 'cache', devices=2
+    )
     assert code == 0, output
     assert f'resumed at step {STEPS}' in output and f'step {STEPS + 3}' in output
 

@@ -2,6 +2,7 @@
 
 # b rows, t tokens, d features
 
+import ast
 import functools
 import sys
 from dataclasses import dataclass
@@ -140,7 +141,9 @@ class Masked(Regression):
 @functools.cache
 def sgd(learning_rate, momentum=0.0):
     """Rates are float32 in every precision, so those below are powers of two: nothing to round."""
-    node = spec('optim.sgd', learning_rate=learning_rate, momentum=momentum, clip=0.0, schedule=spec('schedules.constant'))
+    node = spec(
+        'optim.sgd', learning_rate=learning_rate, momentum=momentum, clip=0.0, schedule=spec('schedules.constant')
+    )
     return build(node, (), 100, key='optimizer')
 
 
@@ -211,7 +214,9 @@ def check_cut(steps):
 
     mesh = layout.make_mesh({'data': 4})
     split = NamedSharding(mesh, PartitionSpec(None, ('data', 'fsdp')))
-    compiled = jax.jit(lambda x: steps.cut(x, 4), out_shardings=split, in_shardings=layout.batch_sharding(mesh)).lower(rows)
+    compiled = jax.jit(lambda x: steps.cut(x, 4), out_shardings=split, in_shardings=layout.batch_sharding(mesh)).lower(
+        rows
+    )
     program = compiled.compile().as_text()
     assert not [word for word in ('all-to-all', 'all-gather', 'collective-permute', 'all-reduce') if word in program]
 
@@ -256,7 +261,9 @@ def check_counts_that_are_drawn(steps):
     """Where the key says what counts, counting and adding up draw the same."""
     _, (terms,) = train(steps, Masked(), [ragged_batch()], [sgd(0.0)], accumulate=4)
     total, count = terms['masked'].total, terms['masked'].count
-    states, (terms,) = train(steps, Masked(), [ragged_batch() | {'features': np.zeros((ROWS, LENGTH, FEATURES))}], [sgd(0.0)], accumulate=4)
+    states, (terms,) = train(
+        steps, Masked(), [ragged_batch() | {'features': np.zeros((ROWS, LENGTH, FEATURES))}], [sgd(0.0)], accumulate=4
+    )
     assert_close(terms['masked'].total, count, 1e-12)  # y = bias = 1: the total is the count
     assert count > 0 and total != count
 
@@ -268,7 +275,9 @@ def check_frozen(steps):
     frozen = {'layer': {'base': jnp.array(base)}}
     (before, after), (terms,) = train(steps, Delta(), [batch], [sgd(0.125, momentum=0.9)], frozen)
     weights_gradient, bias_gradient = direct_gradient(base, 1.0, batch)
-    assert_close(after.params, {'layer': {'delta': -0.125 * weights_gradient}, 'bias': 1 - 0.125 * bias_gradient}, 1e-12)
+    assert_close(
+        after.params, {'layer': {'delta': -0.125 * weights_gradient}, 'bias': 1 - 0.125 * bias_gradient}, 1e-12
+    )
     assert_close(steps.mean_loss(terms), direct_loss(base, 1.0, batch), 1e-12)
     assert jax.tree.structure(after) == jax.tree.structure(before)
 
@@ -318,9 +327,11 @@ CHECKS = [
 ]
 
 
+@pytest.mark.parametrize('by_operation', [False, True])  # True: as the mutants below are run
 @pytest.mark.parametrize('check', CHECKS)
-def test_the_step(check, float64):
-    check(jaxlab.step)
+def test_the_step(check, by_operation, float64):
+    with jax.disable_jit(by_operation):
+        check(jaxlab.step)
 
 
 def test_accumulation_in_float32():
@@ -349,7 +360,7 @@ MUTANTS = {  # what: (the text of step.py, what stands there instead, the check 
     'every micro-batch the first': ('scan(add, carry, numbered', 'scan(add, carry, jax.tree.map(lambda x: x[:1].repeat(number, 0), numbered)', check_accumulation),
     'a sum that is not divided': ('term.weight * term.total / counts[name]', 'term.weight * term.total', check_one_step),
     'a sum divided twice': ('Term(totals[name], counts', 'Term(totals[name] / counts[name], counts', check_one_step),
-    'a weight forgotten': ('sum(term.weight * term.total / counts', 'sum(term.total / counts', check_one_step),
+    'a weight forgotten': ('(term.weight * term.total / counts', '(term.total / counts', check_one_step),
     'rows cut into blocks': ('x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1)', 'x.reshape(number, -1, *x.shape[1:])', check_cut),
     'axes of the cut swapped': ('*x.shape[1:]).swapaxes(0, 1)', '*x.shape[1:])', check_cut),
     'everything trained in each phase': ('split(params, phase.trains)\n                turn', "split(params, '.*')\n                turn", check_phases),
@@ -372,8 +383,8 @@ MUTANTS = {  # what: (the text of step.py, what stands there instead, the check 
 
 
 def mutant(old, new):
-    """Returns step.py as a module, with one text replaced."""
-    source = Path(jaxlab.step.__file__).read_text('utf-8')
+    """Returns step.py as a module, with one text replaced; how it is laid out does not matter."""
+    source = ast.unparse(ast.parse(Path(jaxlab.step.__file__).read_text('utf-8')))
     assert source.count(old) == 1, f'step.py has changed: say anew what to break instead of {old!r}'
     module = ModuleType('mutant')
     exec(compile(source.replace(old, new), 'mutant of step.py', 'exec'), module.__dict__)
@@ -384,5 +395,7 @@ def mutant(old, new):
 def test_mutants_are_caught(what, float64, monkeypatch):
     old, new, check = MUTANTS[what]
     monkeypatch.setitem(sys.modules, 'mutant', ModuleType('mutant'))  # dataclasses look their module up
+    broken = mutant(old, new)
     with pytest.raises((AssertionError, TypeError, ValueError)):  # JAX refuses trees and types that do not fit
-        check(mutant(old, new))
+        with jax.disable_jit():  # operation by operation: all mutants share them, and none is compiled as a whole
+            check(broken)

@@ -1,4 +1,5 @@
-"""Where a stranger would look: ten small changes, each in at most two files. All are made to one copy of the project, and work.
+"""Where a stranger would look: ten small changes, each in at most two files. All are made to one copy of the project,
+and work.
 
 When one of them stops to apply, say where it would be made now; when it takes a third file, the design has slipped.
 """
@@ -16,12 +17,12 @@ from tests.experiments import ROOT, write_corpus
 CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
     'another optimizer: Lion': {
         'jaxlab/optim.py': (
-            "@_chain(learning_rate=1e-3, weight_decay=0.1)\ndef adamw",
+            '@_chain(learning_rate=1e-3, weight_decay=0.1)\ndef adamw',
             '@_chain(learning_rate=1e-4, weight_decay=0.1)\n'
             'def lion(names: Any, *, beta1: float = 0.9, beta2: float = 0.99) -> optax.GradientTransformation:\n'
             '    return optax.scale_by_lion(beta1, beta2)\n\n\n'
             "__all__ += ['lion']\n\n\n"
-            "@_chain(learning_rate=1e-3, weight_decay=0.1)\ndef adamw",
+            '@_chain(learning_rate=1e-3, weight_decay=0.1)\ndef adamw',
         ),
     },
     'another schedule: linear': {
@@ -58,7 +59,7 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
     'another term of the loss: small logits (z-loss)': {
         'jaxlab/tasks/language_model.py': (
             "        return {'loss': Term(jnp.sum(nats * batch['mask']), jnp.sum(batch['mask']))}, extra",
-            "        z = jnp.square(jax.nn.logsumexp(logits, axis=-1))\n"
+            '        z = jnp.square(jax.nn.logsumexp(logits, axis=-1))\n'
             "        count = jnp.sum(batch['mask'])\n"
             "        z_loss = Term(jnp.sum(z * batch['mask']), count, 1e-4)\n"
             "        return {'loss': Term(jnp.sum(nats * batch['mask']), count), 'z_loss': z_loss}, extra",

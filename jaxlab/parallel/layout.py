@@ -88,7 +88,8 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
     if fixed > len(devices):
         raise UserError(
             f'config.mesh: {text} wants {fixed} devices, and JAX sees {len(devices)} ({devices[0].platform}).'
-            f' Make the axes smaller; to try a mesh without the machines: XLA_FLAGS=--xla_force_host_platform_device_count={fixed}'
+            ' Make the axes smaller; to try a mesh without the machines:'
+            f' XLA_FLAGS=--xla_force_host_platform_device_count={fixed}'
         )
     if free:
         if len(devices) % fixed:
@@ -253,7 +254,9 @@ def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh) -> Any:
 
 
 def with_shardings(abstract: Any, shardings_tree: Any) -> Any:
-    """Returns shapes that know where they go, as a restore wants them."""
+    """Returns shapes that know where they go. `shardings_tree` may be one sharding for all."""
+    if isinstance(shardings_tree, NamedSharding):
+        shardings_tree = jax.tree.map(lambda _: shardings_tree, abstract)
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings_tree)
 
 
@@ -312,7 +315,8 @@ def _check_used(param_shardings: Any, mesh: Mesh) -> None:
         if size > 1 and axis not in used:
             raise UserError(
                 f'config.mesh.{axis}={size}: nothing in this model is split over mesh axis "{axis}", so'
-                f' {size - 1} of every {size} devices would repeat the work of the first. Set config.mesh.{axis}=1 and config.mesh.data={size}.'
+                f' {size - 1} of every {size} devices would repeat the work of the first.'
+                f' Set config.mesh.{axis}=1 and config.mesh.data={size}.'
             )
 
 

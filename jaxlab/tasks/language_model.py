@@ -138,11 +138,8 @@ class LanguageModel:
           UserError: the text is longer than the context.
         """
         tokens, lengths = self.prompt(processor, [text])
-        if lengths[0] > self.model.context:
-            raise UserError(
-                f'the text has {lengths[0]} tokens, and the model looks back on {self.model.context}: shorten it.'
-            )
         logits = jax.jit(sampling.prefill, static_argnums=0)(self._decoder, params, tokens, lengths, lengths).logits[0]
+        logits = logits[: processor.vocabulary]  # the rest pads the table
         likeliest = np.argsort(-logits)[:top]
         return [
             (processor.decode([token]), float(p))

@@ -1,0 +1,289 @@
+"""Every way of training in parallel gives the numbers of one device: losses and first gradients, in 64 bits, to 1e-11.
+
+That close, a sum that misses one of its parts cannot hide. A way of training is a mesh shape; what varies beside it is how the model
+is written down (layers unrolled or scanned, activations kept or computed again, the batch whole or in micro-batches).
+"""
+
+# b rows, t tokens
+
+import functools
+import itertools
+import math
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec
+
+import jaxlab.nn.mlp
+from jaxlab import step as steps
+from jaxlab.config import build, spec
+from jaxlab.models import gpt
+from jaxlab.nn.linear import Linear
+from jaxlab.parallel import layout
+from jaxlab.task import Term
+from jaxlab.tasks.language_model import LanguageModel
+
+ROWS, LENGTH, VOCABULARY, STEPS = 16, 8, 21, 3
+INFO = {'vocabulary': VOCABULARY, 'length': LENGTH}
+
+# Eight devices divide every axis that is split; the vocabulary is padded to do so.
+MODELS = {
+    'gpt2': dict(layers=2, width=16, heads=8, vocabulary_multiple=8),
+    'llama': dict(
+        layers=2,
+        width=32,
+        heads=16,
+        kv_heads=8,
+        mlp_width=24,
+        vocabulary_multiple=8,
+        positions='rotary',
+        norm='rms',
+        activation='swiglu',
+        bias=False,
+        tied=False,
+    ),
+}
+WRITTEN = {
+    'unrolled': {},
+    'scanned': dict(scan=True),
+    'scanned, all again': dict(scan=True, remat='full'),
+    'unrolled, some again': dict(remat='dots'),
+}
+MESHES = {
+    'data 8': dict(data=8),
+    'fsdp 8': dict(fsdp=8),
+    'tensor 8': dict(tensor=8),
+    'data 2, fsdp 2, tensor 2': dict(data=2, fsdp=2, tensor=2),
+}
+MICRO_BATCHES = [1, 2]
+PAIRS = list(itertools.product(MODELS, WRITTEN, MESHES, MICRO_BATCHES))
+
+# The default tier: in these, each model meets each mesh, and each mesh each number of micro-batches; the rest is marked slow.
+COVER = [
+    ('gpt2', 'unrolled', 'data 8', 1),
+    ('gpt2', 'scanned', 'fsdp 8', 2),
+    ('gpt2', 'unrolled, some again', 'tensor 8', 1),
+    ('gpt2', 'scanned, all again', 'data 2, fsdp 2, tensor 2', 2),
+    ('llama', 'scanned', 'data 8', 2),
+    ('llama', 'unrolled', 'fsdp 8', 1),
+    ('llama', 'scanned, all again', 'tensor 8', 2),
+    ('llama', 'unrolled, some again', 'data 2, fsdp 2, tensor 2', 1),
+]
+
+
+@functools.cache
+def batch():
+    """Rows of several documents, of which anything from nothing to all counts."""
+    draw = np.random.default_rng(0)
+    text = draw.integers(0, VOCABULARY, (ROWS, LENGTH + 1), np.int32)
+    return {
+        'tokens': text[:, :-1],
+        'targets': text[:, 1:],
+        'positions': np.tile(np.arange(LENGTH, dtype=np.int32), (ROWS, 1)),
+        'segments': 1 + np.cumsum(draw.random((ROWS, LENGTH)) < 0.2, axis=1, dtype=np.int32),
+        'mask': (draw.random((ROWS, LENGTH)) < draw.random((ROWS, 1))).astype(np.float32),
+    }
+
+
+def make_task(model, written='unrolled', kind=LanguageModel, **arguments):
+    return kind(gpt.make(INFO, jnp.float64, jnp.float64, **MODELS[model], **WRITTEN[written], **arguments))
+
+
+@functools.cache
+def parameters(model):
+    """Parameters of the unrolled model, some way from birth, where biases are 0 and attention looks everywhere alike."""
+    draw = np.random.default_rng(0)
+    params = layout.unbox(jax.jit(make_task(model).init)(jax.random.key(0), batch())[0])
+    return jax.tree.map(lambda x: np.asarray(x) + 0.2 * draw.normal(size=x.shape), params)
+
+
+def stacked(params):
+    """Parameters of the scanned model: those of all layers, one above another."""
+    stack = params['stack']
+    layers = [stack[f'layer_{i}'] for i in range(len(stack))]
+    return params | {'stack': {'layers': jax.tree.map(lambda *leaves: np.stack(leaves), *layers)}}
+
+
+def train(task, params, mesh, micro_batches=1):
+    """Trains a few steps on one batch; returns the losses [STEPS] and the first gradients."""
+    mesh = layout.make_mesh(mesh)
+    with jax.set_mesh(mesh):
+        names = layout.names(jax.eval_shape(task.init, jax.random.key(0), batch())[0])
+        node = spec('optim.sgd', learning_rate=0.125, momentum=0.9, clip=0.0, schedule=spec('schedules.constant'))
+        optimizer = build(node, names, STEPS, key='optimizer')
+        start = jnp.zeros((), jnp.int32)
+        state = steps.TrainState(start, params, {}, (optimizer.init(params),), jax.random.key(1), {}, start)
+        shardings = layout.state_shardings(jax.eval_shape(lambda: state), names, mesh)
+        step = steps.make_step(task, [optimizer], accumulate=micro_batches)
+        step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+        state = jax.device_put(state, shardings, may_alias=False)  # it is donated, and `params` are used again
+        placed = layout.place(batch(), layout.batch_sharding(mesh))
+        losses, gradients = [], None
+        for _ in range(STEPS):
+            state, terms = step(state, {}, placed)
+            losses.append(float(steps.mean_loss(terms)))
+            if gradients is None:  # after one step, the momentum is the gradient
+                gradients = jax.device_get(optax.tree.get(state.opt_state, 'trace'))
+    return np.array(losses), gradients
+
+
+@functools.cache
+def on_one_device(model, **arguments):
+    return train(make_task(model, **arguments), parameters(model), {'data': 1})
+
+
+def check(task, model, mesh, micro_batches=1, **arguments):
+    """Compares with one device that has the unrolled model and the whole batch; `arguments` are other ones of the model."""
+    losses, gradients = on_one_device(model, **arguments)
+    assert losses[-1] < losses[0] - 0.1
+    params = parameters(model)
+    if task.model.scan:
+        params, gradients = stacked(params), stacked(gradients)
+    found, found_gradients = train(task, params, mesh, micro_batches)
+    np.testing.assert_allclose(found, losses, rtol=1e-11, atol=1e-11)
+    assert jax.tree.structure(found_gradients) == jax.tree.structure(gradients)
+    for (path, one), other in zip(
+        jax.tree_util.tree_leaves_with_path(found_gradients), jax.tree.leaves(gradients), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11, err_msg=layout.path_name(path))
+
+
+@pytest.fixture
+def compiled_anew():
+    """A program out of the cache comes without the compiler's warnings."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update('jax_enable_compilation_cache', False)
+    yield
+    jax.config.update('jax_enable_compilation_cache', before)
+
+
+def assert_nothing_gathered_needlessly(capfd):
+    """XLA says on stderr where it could only go on by copying a whole array to every device."""
+    assert 'full rematerialization' not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('model', 'written', 'mesh', 'micro_batches'),
+    [pytest.param(*pair, marks=() if pair in COVER else pytest.mark.slow) for pair in PAIRS],
+)
+def test_a_mesh_changes_no_number(model, written, mesh, micro_batches, float64, compiled_anew, capfd):
+    check(make_task(model, written), model, MESHES[mesh], micro_batches)
+    assert_nothing_gathered_needlessly(capfd)
+
+
+def test_the_default_tier_covers():
+    assert set(COVER) <= set(PAIRS)
+    ways = [MODELS, WRITTEN, MESHES, MICRO_BATCHES]
+    for one in range(4):
+        assert {row[one] for row in COVER} == set(ways[one])
+    assert {(row[0], row[2]) for row in COVER} == set(itertools.product(MODELS, MESHES))
+    assert {(row[0], row[1]) for row in COVER} == set(itertools.product(MODELS, WRITTEN))
+    assert {(row[2], row[3]) for row in COVER} == set(itertools.product(MESHES, MICRO_BATCHES))
+    assert all(math.prod(shape.values()) == 8 for shape in MESHES.values())
+
+
+def test_dropout_falls_on_the_same_places_on_every_mesh(float64):
+    task = make_task('gpt2', dropout=0.25)
+    check(task, 'gpt2', MESHES['data 2, fsdp 2, tensor 2'], dropout=0.25)
+    assert on_one_device('gpt2')[0][0] != on_one_device('gpt2', dropout=0.25)[0][0]
+
+
+def test_parameters_are_born_in_parts_with_the_numbers_they_have_whole(float64):
+    task = make_task('gpt2', 'scanned')
+    mesh = layout.make_mesh(MESHES['data 2, fsdp 2, tensor 2'])
+    boxed = jax.eval_shape(task.init, jax.random.key(0), batch())[0]
+    shardings = layout.shardings(layout.unbox(boxed), layout.names(boxed), mesh)
+
+    def init(key):
+        return layout.unbox(task.init(key, batch())[0])
+
+    born = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, born, jax.jit(init)(jax.random.key(0)))
+    up = born['stack']['layers']['mlp']['up']['kernel']
+    assert up.addressable_shards[0].data.shape == (2, 8, 32)  # of (2, 16, 64)
+
+
+# --- mutants: a sum written by hand for one device of a mesh, right and wrong ----------------------------------------
+
+
+@dataclass(frozen=True)
+class SumsByHand(LanguageModel):
+    """A language model whose loss each device adds up over its own rows, and then over the mesh axes given here."""
+
+    total_over: tuple[str, ...] = ('data', 'fsdp')
+    count_over: tuple[str, ...] = ('data', 'fsdp')
+
+    def loss(self, params, extra, batch, key):
+        logits = self.predict(params, extra, batch)['logits']
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch['targets']) * batch['mask']
+        rows = PartitionSpec(('data', 'fsdp'))
+
+        def on_each(nats, mask):
+            return jax.lax.psum(nats.sum(), self.total_over), jax.lax.psum(mask.sum(), self.count_over)
+
+        by_hand = jax.shard_map(on_each, in_specs=rows, out_specs=PartitionSpec(), check_vma=False)
+        return {'loss': Term(*by_hand(nats, batch['mask']))}, extra
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {},  # and this one is right
+        dict(total_over=()),
+        dict(count_over=()),
+        dict(total_over=(), count_over=()),  # a mean of every device's own mean
+        dict(total_over=('data',), count_over=('data',)),
+        dict(total_over=('fsdp', 'tensor'), count_over=('fsdp', 'tensor')),
+        dict(count_over=('data', 'fsdp', 'tensor')),
+    ],
+)
+def test_a_sum_that_misses_devices_is_caught(wrong, float64):
+    task = make_task('gpt2', kind=functools.partial(SumsByHand, **wrong))
+    if not wrong:
+        check(task, 'gpt2', MESHES['data 2, fsdp 2, tensor 2'])
+        return
+    with pytest.raises(AssertionError, match='Not equal to tolerance'):
+        check(task, 'gpt2', MESHES['data 2, fsdp 2, tensor 2'])
+
+
+@pytest.mark.parametrize(('summed_over', 'right'), [('tensor', True), ((), False), ('data', False)])
+def test_a_layer_that_misses_a_sum_is_caught(summed_over, right, float64, monkeypatch):
+    class ByHand(Linear):
+        """A matrix product of which each device of a tensor mesh has some rows; what they find is added up."""
+
+        @nn.compact
+        def __call__(self, x):
+            if self.axes != ('mlp', 'embed'):
+                return super().__call__(x)
+            init = nn.with_logical_partitioning(self.init, self.axes)
+            kernel = self.param('kernel', init, (x.shape[-1], self.features), self.param_dtype)
+            bias = self.param('bias', nn.with_logical_partitioning(nn.initializers.zeros, ('norm',)), (self.features,))
+            batch, some = ('data', 'fsdp'), 'tensor'
+            product = jax.shard_map(
+                lambda x, kernel: jax.lax.psum(x @ kernel, summed_over),
+                in_specs=(PartitionSpec(batch, None, some), PartitionSpec(some, None)),
+                out_specs=PartitionSpec(batch, None, None),
+                check_vma=False,
+            )
+            return (product(x, kernel) if jax.sharding.get_abstract_mesh().size > 1 else x @ kernel) + bias
+
+    on_one_device('gpt2')  # with the layer as it is
+    monkeypatch.setattr(jaxlab.nn.mlp, 'Linear', ByHand)
+    if right:
+        check(make_task('gpt2'), 'gpt2', MESHES['data 2, fsdp 2, tensor 2'])
+        return
+    with pytest.raises(AssertionError, match='Not equal to tolerance'):
+        check(make_task('gpt2'), 'gpt2', MESHES['data 2, fsdp 2, tensor 2'])
+
+
+def test_a_table_split_along_both_axes_is_noticed(float64, compiled_anew, capfd, monkeypatch):
+    monkeypatch.setitem(layout.TABLE, 'vocab', layout.Row('tensor', 'tensor', 'tensor'))
+    monkeypatch.setitem(layout.TABLE, 'table', layout.Row(None, 'fsdp', 'fsdp'))
+    train(make_task('gpt2'), parameters('gpt2'), MESHES['data 2, fsdp 2, tensor 2'])
+    with pytest.raises(AssertionError):
+        assert_nothing_gathered_needlessly(capfd)
