@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from jaxlab import config as configs
+from jaxlab.data.stream import Split
 from jaxlab.scores import Score
 from jaxlab.task import Batch, Task, Tree
 
@@ -42,3 +43,17 @@ def make_evaluate(task: Task, scores: Sequence[Score]) -> Evaluate:
         return found
 
     return evaluate
+
+
+def count(split: Split, wanted: int) -> int:
+    """Returns how many batches of a split to read: `wanted`, or all of them where that is 0 or more than there are."""
+    return min(wanted or split.batches, split.batches)
+
+
+def summary(splits: Mapping[str, Split], wanted: int) -> str:
+    """Returns one line for the screen: how much of each split is read when `wanted` batches are."""
+    parts = []
+    for name, split in splits.items():
+        some = f'the first {count(split, wanted)} of {split.batches} batches of '
+        parts.append((some if count(split, wanted) < split.batches else 'all of ') + name)
+    return ', '.join(parts)

@@ -18,7 +18,7 @@ from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.data.stream import prefetch
 from jaxlab.errors import UserError, nearest
-from jaxlab.evaluation import make_evaluate, make_scores
+from jaxlab.evaluation import count, make_evaluate, make_scores
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
 from jaxlab.task import Tree
@@ -82,7 +82,8 @@ class Experiment:
             return self.task.probabilities(self.params, self.extra, self.processor, text, top)
 
     def evaluate(self, split: str = 'held_out', batches: int = 0) -> dict[str, float]:
-        """Returns the config's scores on a split of its data: on all of it, or on its first `batches`.
+        """Returns the config's scores on a split of its data: on its first `batches`, or on all of it, and how much
+        that is.
 
         Raises:
           UserError: there is no such split, or the data cannot be read.
@@ -101,8 +102,11 @@ class Experiment:
         place = partial(layout.place, sharding=layout.batch_sharding(self.mesh))
         with jax.set_mesh(self.mesh):
             evaluate = make_evaluate(self.task, make_scores(self.config.evaluate.scores))
-            count = min(batches or part.batches, part.batches)
-            return evaluate(self.params, self.extra, map(place, prefetch(part.batch, 0, count)))
+            wanted = count(part, batches)
+            found = evaluate(self.params, self.extra, map(place, prefetch(part.batch, 0, wanted)))
+        if wanted == part.batches:
+            found |= {'documents': part.documents, 'bytes': part.bytes, 'tokens': part.tokens}
+        return found
 
 
 def load(

@@ -18,7 +18,7 @@ from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.config import build
 from jaxlab.data.stream import prefetch
-from jaxlab.evaluation import make_evaluate, make_scores
+from jaxlab.evaluation import count, make_evaluate, make_scores, summary
 from jaxlab.experiment import make_sampler, make_task
 from jaxlab.observers import Observer, Run
 from jaxlab.observers.meter import Meter
@@ -77,7 +77,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
             state = checkpoints.restore(arguments[0])
         start = int(state.step)
         table = layout.describe(abstract.params, names, shardings.params)
-        run = Run(config, workdir, start, data.summary, layout.summary(mesh), table)
+        looked_at = summary(data.splits, config.evaluate.batches)
+        run = Run(config, workdir, start, data.summary, looked_at, layout.summary(mesh), table)
         for observer in observers:
             observer.start(run)
 
@@ -112,8 +113,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
                 before = None
             if last or due(n, config.evaluate.every):
                 for name, split in data.splits.items():
-                    count = min(config.evaluate.batches or split.batches, split.batches)
-                    batches = map(place, prefetch(split.batch, 0, count))
+                    batches = map(place, prefetch(split.batch, 0, count(split, config.evaluate.batches)))
                     found = evaluate(state.average or state.params, state.extra, batches)
                     tell(n, {f'eval/{name}/{score}': value for score, value in found.items()})
             if sample and (last or due(n, config.log.sample_every)):

@@ -16,6 +16,7 @@ class Run:
     workdir: Path
     start: int  # steps done before; 0 for a new run
     data: str  # one line on the data
+    evaluation: str  # one line on how much of it is looked at while training
     devices: str  # one line on the devices and the mesh
     layout: list[dict[str, Any]]  # see `jaxlab.parallel.layout.describe`
 

@@ -12,6 +12,7 @@ class Progress:
         self._steps = run.config.steps
         print(f'devices     {run.devices}')
         print(f'data        {run.data}')
+        print(f'evaluation  {run.evaluation}')
         print(f'workdir     {run.workdir}')
         total = sum(row['count'] for row in run.layout)
         per_device = sum(row['bytes_per_device'] for row in run.layout)
