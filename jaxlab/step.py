@@ -4,12 +4,12 @@
 
 A task gives the terms of its loss as sums with counts. The step adds them over micro-batches (a loop) and devices (XLA
 does it: the arrays are global) and divides once, by the count of the whole batch. Whatever else happens to every model
-  happens here, once:
-phases, accumulation, averages.
+happens here, once: phases, accumulation, averages.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -59,9 +59,8 @@ def make_step(
 
     Returns:
       step(state, frozen, batch) -> (state, terms). `frozen` holds parameters that are used and never trained, under
-      their own names: they are an argument of the step, and not saved with every checkpoint. The terms are those of
-        the loss, and, with weight 0, what
-      people want to see beside it: 'gradient_norm' and 'learning_rate'.
+      their own names: an argument of the step, and not saved with every checkpoint. The terms are those of the loss
+      and, with weight 0, what people want to see beside it: 'gradient_norm' and 'learning_rate'.
     """
 
     def step(state: TrainState, frozen: Tree, batch: Batch) -> tuple[TrainState, Terms]:
@@ -83,12 +82,11 @@ def make_step(
             }
             of = '' if len(task.phases) == 1 else f'/{phase.loss}'
             report |= {**terms, **{name + of: Term(value, jnp.ones(()), weight=0.0) for name, value in shown.items()}}
-        averaged = (
-            jax.tree.map(lambda old, new: old + (1 - average) * (new - old), state.average, params) if average else {}
-        )
-        state = state.replace(
-            step=state.step + 1, params=params, extra=extra, opt_state=tuple(opt_states), average=averaged
-        )
+        averaged = state.average
+        if average:
+            averaged = jax.tree.map(lambda old, new: old + (1 - average) * (new - old), averaged, params)
+        opt_state = tuple(opt_states)
+        state = state.replace(step=state.step + 1, params=params, extra=extra, opt_state=opt_state, average=averaged)
         return state, report
 
     return step
@@ -102,8 +100,7 @@ def gradient(
     micro_batches: Batch,
     key: jax.Array,
 ) -> tuple[Tree, Terms, Tree]:
-    """Returns (gradients, terms, extra) of the whole batch: sum over micro-batches of d(total) / count of *all*
-    micro-batches.
+    """Returns (gradients, terms, extra) of the whole batch, and never a mean of means.
 
     Args:
       loss: (params, extra, batch, key) -> (terms, extra).
@@ -115,42 +112,30 @@ def gradient(
     """
     loss = jax.jit(loss)  # traced once, though it is used twice below
     number = jax.tree.leaves(micro_batches)[0].shape[0]
-    numbered = (jnp.arange(number), micro_batches)
-    loop = {'unroll': number == 1}  # one micro-batch is no loop
+    scan = partial(jax.lax.scan, xs=(jnp.arange(number), micro_batches), unroll=number == 1)  # one is no loop
+
+    def terms_of(trained: Tree, extra: Tree, item: tuple[jax.Array, Batch]) -> tuple[Terms, Tree]:
+        index, batch = item
+        return loss(merge(rest, trained), extra, batch, jax.random.fold_in(key, index))
 
     # The counts come first, since the first gradient is already divided by them all. They depend on the batch alone:
     # XLA sees that the rest of this forward pass is unused, and drops it.
-    def add_counts(counts: Mapping[str, jax.Array], item: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
-        index, batch = item
-        terms, _ = loss(merge(rest, trained), extra, batch, jax.random.fold_in(key, index))
-        return {name: counts[name] + term.count for name, term in terms.items()}, {
-            name: t.weight for name, t in terms.items()
-        }
+    _, terms = scan(lambda carry, item: (carry, terms_of(trained, extra, item)[0]), None)
+    counts = {name: jnp.maximum(term.count.sum(), 1) for name, term in terms.items()}  # nothing counts: 0, not 0 / 0
+    weights = {name: term.weight[0] for name, term in terms.items()}
 
-    shapes, _ = jax.eval_shape(loss, merge(rest, trained), extra, jax.tree.map(lambda x: x[0], micro_batches), key)
-    zeros = {name: jnp.zeros((), term.count.dtype) for name, term in shapes.items()}
-    counts, weights = jax.lax.scan(add_counts, zeros, numbered, **loop)
-    counts = {name: jnp.maximum(count, 1) for name, count in counts.items()}  # an empty batch has loss 0, not 0 / 0
-
-    def share(
-        trained: Tree, extra: Tree, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, tuple[Mapping[str, jax.Array], Tree]]:
-        terms, extra = loss(merge(rest, trained), extra, batch, key)
+    def share(trained: Tree, extra: Tree, item: tuple[jax.Array, Batch]) -> tuple[Any, tuple[dict, Tree]]:
+        terms, extra = terms_of(trained, extra, item)
         totals = {name: term.total for name, term in terms.items()}
-        return sum(term.weight * term.total / counts[name] for name, term in terms.items()), (totals, extra)
+        return sum(weights[name] * total / counts[name] for name, total in totals.items()), (totals, extra)
 
-    def add(carry: tuple[Tree, Mapping[str, jax.Array], Tree], item: tuple[jax.Array, Batch]) -> tuple[Any, None]:
-        gradients, totals, extra = carry
-        index, batch = item
-        more, (more_totals, extra) = jax.grad(share, has_aux=True)(
-            trained, extra, batch, jax.random.fold_in(key, index)
-        )
-        return (jax.tree.map(jnp.add, gradients, more), jax.tree.map(jnp.add, totals, more_totals), extra), None
+    def add(carry: tuple[Tree, Tree], item: tuple[jax.Array, Batch]) -> tuple[tuple[Tree, Tree], dict]:
+        gradients, extra = carry
+        more, (totals, extra) = jax.grad(share, has_aux=True)(trained, extra, item)
+        return (jax.tree.map(jnp.add, gradients, more), extra), totals
 
-    zeros = {name: jnp.zeros((), term.total.dtype) for name, term in shapes.items()}
-    carry = (jax.tree.map(jnp.zeros_like, trained), zeros, extra)
-    (gradients, totals, extra), _ = jax.lax.scan(add, carry, numbered, **loop)
-    return gradients, {name: Term(totals[name], counts[name], weights[name][0]) for name in totals}, extra
+    (gradients, extra), totals = scan(add, (jax.tree.map(jnp.zeros_like, trained), extra))
+    return gradients, {name: Term(totals[name].sum(), counts[name], weights[name]) for name in counts}, extra
 
 
 def mean_loss(terms: Mapping[str, Term]) -> Any:

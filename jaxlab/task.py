@@ -23,7 +23,7 @@ class Term(struct.PyTreeNode):
 
     total: jax.Array  # [] float
     count: jax.Array  # [] float: how many things were summed; depends on the batch, not on the parameters
-    weight: float | jax.Array = 1.0
+    weight: Any = 1.0  # [] float
 
 
 Terms = Mapping[str, Term]
