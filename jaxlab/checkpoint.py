@@ -1,8 +1,7 @@
 """Checkpoints: Orbax behind one small seam.
 
 A step is one commit: a folder that appears whole or not at all, with one item for each part of the state, so that a
-  reader takes only
-what it needs (`params` to generate; everything to go on training):
+reader takes only what it needs (`params` to generate; everything to go on training):
 
     checkpoints/500/{params,extra,average,training,config}
 """
@@ -42,16 +41,14 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, state: TrainState, config: ConfigDict) -> None:
-        """Starts to save the state after `step`; returns once it is copied from the devices, and writes while training
-        goes on."""
+        """Starts to save the state after `step`: returns once it is copied, and writes while training goes on."""
         import orbax.checkpoint as ocp
 
         items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
         self._manager.save(step, args=ocp.args.Composite(**items, config=ocp.args.JsonSave(config.to_dict())))
 
     def restore(self, abstract: TrainState) -> TrainState:
-        """Returns the newest saved state, for training to go on. `abstract` holds shapes with the shardings to restore
-        into."""
+        """Returns the newest saved state, restored into the shardings of `abstract`."""
         _, found = self.restore_items(_items(abstract))
         parts = {name: found.get(name, {}) for name in _PARTS}
         return TrainState(**parts, **found['training'])

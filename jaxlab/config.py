@@ -1,7 +1,6 @@
 """A config holds every argument of every part of an experiment.
 
-A *part* (a model, a task, a data set, an optimizer, …) is made by a function whose signature is the whole truth about
-it:
+A *part* (a model, a task, a data set, an optimizer, …) is made by a function, whose signature says all about it:
 
     def make(info, dtype, *, layers=6, width=256): ...        # jaxlab/models/gpt.py
 
@@ -44,8 +43,7 @@ IDENTITY = ('model', 'task', 'data', 'optimizer', 'seed', 'batch_size')
 
 
 def experiment() -> ConfigDict:
-    """Returns a config with the keys that every experiment has. The parts (model, task, data, optimizer) are for the
-    config file."""
+    """Returns a config with the keys that every experiment has; its parts are for the config file."""
     return ConfigDict(
         {
             'seed': 0,  # of parameters, data order, dropout and samples

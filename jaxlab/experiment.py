@@ -67,8 +67,7 @@ class Experiment:
     step: int
 
     def __call__(self, raw: str, **options: Any) -> str:
-        """Answers raw input: for a language model, text that goes on where `raw` ends. Options are those of
-        `stream`."""
+        """Answers raw input: a language model goes on where the text ends. Options are those of `stream`."""
         return ''.join(self.stream(raw, **options))
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:

@@ -5,8 +5,7 @@ All of them are the same chain, in this order, and differ in the direction alone
     clip the gradient -> direction -> add decoupled weight decay -> times -(learning rate × schedule)
 
 Which parameters decay, and what Muon takes for a matrix, is read from axis *names*, never from the number of
-  dimensions: in a scanned
-stack of layers a bias has two axes and a kernel three.
+dimensions: in a scanned stack of layers a bias has two axes and a kernel three.
 """
 
 import functools
@@ -18,7 +17,6 @@ import jax
 import optax
 from ml_collections import ConfigDict
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
-from optax.contrib._muon import scale_by_shape
 
 from jaxlab.config import build, spec
 from jaxlab.errors import UserError
@@ -35,12 +33,10 @@ class Optimizer(NamedTuple):
 
 
 def _chain(*, learning_rate: float, weight_decay: float) -> Callable[[Callable[..., Any]], Callable[..., Optimizer]]:
-    """Makes an optimizer of the function that returns its direction: the arguments that all optimizers share, then its
-    own.
+    """Makes an optimizer of the function that returns its direction: it takes the shared arguments, then its own.
 
     The shared ones are: learning_rate; schedule, a spec of `jaxlab.schedules`; weight_decay, decoupled
-      (arXiv:1711.05101), of matrices
-    and tables; clip, the largest global norm of a gradient (0: any).
+    (arXiv:1711.05101), of matrices and tables; clip, the largest global norm of a gradient (0: any).
     """
 
     def decorate(direction: Callable[..., optax.GradientTransformation]) -> Callable[..., Optimizer]:
@@ -103,12 +99,11 @@ def muon(
     beta2: float = 0.95,
     epsilon: float = 1e-8,
 ) -> optax.GradientTransformation:
-    """Muon: momentum, made orthogonal by Newton–Schulz `iterations`, for the matrices between layers; AdamW for the
-    rest.
+    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for matrices between layers, AdamW for the rest.
 
-    (Jordan et al. 2024, kellerjordan.github.io/posts/muon.) Updates are scaled to the root mean square of Adam's, 0.2
-    √max(in, out) (arXiv:2502.16982), so one learning rate serves both. Tables of tokens and positions are no matrices
-    between layers.
+    Momentum is made orthogonal by Newton–Schulz `iterations`, and scaled to the root mean square of Adam's updates,
+    0.2 √max(in, out) (arXiv:2502.16982), so that one learning rate serves both. Tables of tokens and positions are no
+    matrices between layers.
     """
     _check_decays(momentum=momentum, beta1=beta1, beta2=beta2)
     if iterations < 1:
@@ -131,15 +126,14 @@ def muon(
 
     orthogonal = optax.chain(
         scale_by_muon(ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=dimensions),
-        scale_by_shape(weight_dimension_numbers=dimensions, consistent_rms=0.2),
+        optax.stateless(lambda updates, _: jax.tree.map(lambda u: 0.2 * max(u.shape[-2:]) ** 0.5 * u, updates)),
     )
     labels = jax.tree.map(lambda leaf: 'matrix' if is_hidden(leaf) else 'other', names, is_leaf=_is_names)
     return optax.partition({'matrix': orthogonal, 'other': optax.scale_by_adam(beta1, beta2, epsilon)}, labels)
 
 
 def is_matrix(leaf_names: tuple[str, ...]) -> bool:
-    """Whether a parameter with these axis names is a matrix or a table, and not a bias or scale, in a stack of layers
-    or alone."""
+    """Whether axis names are those of a matrix or a table, not of a bias or scale, in a stack of layers or alone."""
     return len([name for name in leaf_names if name != 'layers']) >= 2
 
 

@@ -45,8 +45,7 @@ class Phase:
 
 
 class Task(Protocol):
-    """Methods are pure; `params` are nested dicts of arrays, `extra` is what changes but is not trained (batch
-    statistics)."""
+    """Methods are pure. `params` are nested dicts; `extra` changes but is not trained (batch statistics)."""
 
     phases: tuple[Phase, ...]
 

@@ -6,6 +6,7 @@ observe, evaluate, sample, save, stop. A sentence says why each stands where it 
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
     task = make_task(config, data.info)
     sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
 
-    with jax.set_mesh(mesh), Stop() as stop:
+    checkpoints = Checkpoints(workdir, config.checkpoint.keep)
+    with jax.set_mesh(mesh), closing(checkpoints), Stop() as stop:
         # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device.
         key = jax.random.key(config.seed)
         names = layout.names(jax.eval_shape(task.init, key, batch)[0])
@@ -70,7 +72,6 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
         arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(batch, batch_sharding)
         compiling = ThreadPoolExecutor(1).submit(compile_step, step, arguments, mesh)
-        checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         if checkpoints.latest() is None:
             state = jax.jit(init, out_shardings=shardings)(key)
         else:
@@ -107,8 +108,9 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
             if before:
                 observe(*before)
             before = n, terms
+            stopping = stop.signal  # asked once: what follows must agree
             last = n == config.steps
-            if last or due(n, config.evaluate.every) or due(n, config.log.sample_every) or stop.signal:
+            if last or due(n, config.evaluate.every) or due(n, config.log.sample_every) or stopping:
                 observe(*before)  # what follows looks at this state anyway, and rows come in the order of steps
                 before = None
             if last or due(n, config.evaluate.every):
@@ -123,11 +125,10 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
             if before is None:
                 meter.start(n)  # evaluation and samples are not training: they do not count as its time
             # Saving comes last: what is saved has been seen. It copies the state, and writes while the next steps run.
-            if last or due(n, config.checkpoint.every) or stop.signal:
+            if last or due(n, config.checkpoint.every) or stopping:
                 checkpoints.save(n, state, config)
-            if stop.signal:
+            if stopping:
                 break
-        checkpoints.close()
         for observer in observers:
             observer.end(n)
         return stop.signal

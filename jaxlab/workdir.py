@@ -1,5 +1,7 @@
-"""The workdir is the experiment: config.json, processor/, checkpoints/, metrics.jsonl, samples/. Every verb but train
-needs it alone."""
+"""The workdir is the experiment: config.json, processor/, checkpoints/, metrics.jsonl, samples/.
+
+Every verb but train needs it alone.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -13,8 +15,7 @@ from jaxlab.errors import UserError
 
 
 def default(name: str, config: ConfigDict) -> Path:
-    """Returns runs/<config>-<8 hex of what identifies the experiment>: the same command resumes, a changed flag is a
-    new run."""
+    """Returns runs/<config>-<8 hex of what it is>: the same command resumes, a changed experiment is a new run."""
     return Path('runs') / f'{name}-{configs.identity(config)}'
 
 
@@ -84,8 +85,7 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
 
 
 def read_processor(workdir: Path, config: ConfigDict) -> Any:
-    """Returns the processor that the experiment was begun with, or None where it was not yet: it is never learned
-    twice."""
+    """Returns the processor that the experiment was begun with, or None: it is never learned twice."""
     if not (workdir / 'processor' / 'data.json').is_file():
         return None
     return configs.module('data.processors', config.data.processor.name).load(workdir / 'processor')

@@ -1,4 +1,4 @@
-"""What all tests share: eight simulated devices, compiled programs kept from one run to the next, processes of their own."""
+"""What all tests share: eight simulated devices, compiled programs kept from run to run, processes of their own."""
 
 import os
 import subprocess
@@ -10,11 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ROOT / '.pytest_cache/programs'
 
-# Before anything imports JAX; processes that tests start inherit it.
+# Before anything imports JAX. Compiling takes most of the time of a test, so it is not asked for the fastest program, and
+# programs are kept. One is found again by its own text and that of every setting: a change of the code never meets an old one.
+FLAGS = ['--xla_force_host_platform_device_count=8', '--xla_backend_optimization_level=0']
 os.environ['JAX_PLATFORMS'] = 'cpu'
-os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
-# Compiling takes most of the time of a test. A program is found again by its own text and that of every setting, so a change of
-# the code never meets an old one.
+os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *FLAGS])
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(PROGRAMS))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
@@ -31,14 +31,14 @@ def pytest_sessionstart() -> None:
 
 @pytest.fixture
 def float64() -> Iterator[None]:
-    """64-bit arithmetic for one test: what is merely rounded differently then agrees to 1e-12, and what is wrong does not."""
+    """64-bit arithmetic for one test: what is only rounded differently agrees to 1e-12, what is wrong does not."""
     with jax.enable_x64(True):
         yield
 
 
 @pytest.fixture(scope='session')
 def fresh() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """fresh('-m', 'jaxlab.main', '--help'): runs Python with these arguments in a process of its own, from the root of the clone."""
+    """fresh('-m', 'jaxlab.main', '--help') runs Python with these arguments in a process of its own, in the clone."""
 
     def run(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]

@@ -26,8 +26,7 @@ def write_corpus(folder: Path, documents: int = 40) -> Path:
 
 
 def tiny(corpus: Path, **overrides: object) -> ConfigDict:
-    """Returns configs/transformer.py:tiny over `corpus`; overrides are {'model.width': 32, …} with dots as double
-    underscores."""
+    """Returns configs/transformer.py:tiny over `corpus`; model__width=32 is model.width=32."""
     config, _ = configs.load(f'{TRANSFORMER}:tiny')
     config.data.path = str(corpus)
     for key, value in overrides.items():
@@ -40,8 +39,7 @@ def tiny(corpus: Path, **overrides: object) -> ConfigDict:
 
 
 def start(*arguments: str, cache: Path, devices: int = 1, **variables: str) -> subprocess.Popen:
-    """Starts `python -m jaxlab.main` with these arguments, as a person would; stdout and stderr are one pipe of
-    text."""
+    """Starts `python -m jaxlab.main`, as a person would; stdout and stderr are one pipe of text."""
     environment = {
         **os.environ,
         'JAXLAB_CACHE': str(cache),

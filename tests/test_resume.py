@@ -58,8 +58,7 @@ def parameters(workdir: Path) -> bytes:
 
 
 def kill_and_resume(place: Path, workdir: Path, kills: list[int], signal_number: int, *more: str) -> list[int]:
-    """Runs an experiment to its end, with a kill after each of these logged steps; returns the steps it resumed
-    from."""
+    """Runs to the end, with a kill after each of these logged steps; returns the steps it resumed from."""
     resumed = []
     for kill in [*kills, None]:
         process = start(*flags(place, workdir, *more), cache=place / 'cache')

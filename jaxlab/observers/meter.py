@@ -13,8 +13,7 @@ from jaxlab.task import Terms
 
 
 class Meter:
-    """Reads the terms of a step that is done, and measures speed between two rows, pauses for evaluation and samples
-    left out."""
+    """Reads the terms of steps, and measures the speed between two rows, without evaluation and samples."""
 
     def __init__(self, config: ConfigDict, info: Mapping[str, Any], start: int) -> None:
         self._config, self._info = config, info
@@ -25,8 +24,7 @@ class Meter:
         self._step, self._time = n, time.perf_counter()
 
     def row(self, n: int, terms: Terms) -> dict[str, float]:
-        """Returns {'train/loss': …, …} of step n. Reads from the devices: to be called when the next step is under
-        way."""
+        """Returns {'train/loss': …, …}. It reads from the devices: call it when the next step is under way."""
         terms = jax.tree.map(float, jax.device_get(dict(terms)))
         row = {'train/loss': mean_loss(terms)}
         row |= {f'train/{name}': term.total / term.count for name, term in terms.items() if name != 'loss'}

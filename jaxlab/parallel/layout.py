@@ -30,8 +30,7 @@ AXES = ('data', 'fsdp', 'stage', 'expert', 'context', 'tensor')
 
 
 class Row(NamedTuple):
-    """The mesh axis (or axes, outermost first) that splits a named array axis, by what the array is; None: not
-    split."""
+    """The mesh axis (or axes) that splits a named array axis, by what the array is; None: it is not split."""
 
     activation: str | tuple[str, ...] | None
     parameter: str | tuple[str, ...] | None
@@ -169,8 +168,7 @@ def _without(entry: Any, manual: set[str]) -> Any:
 
 
 def names(tree: Any) -> Any:
-    """Returns the axis names of every leaf of a boxed tree, as a tree with the plain structure; () where a leaf has
-    none."""
+    """Returns the axis names of every leaf of a boxed tree, () where it has none, as a tree without boxes."""
     return jax.tree.map(
         lambda leaf: tuple(leaf.names) if isinstance(leaf, meta.Partitioned) else (),
         tree,
@@ -332,8 +330,7 @@ def summary(mesh: Mesh) -> str:
 
 
 def describe(params: Any, names_tree: Any, param_shardings: Any) -> list[dict[str, Any]]:
-    """Returns a row for each parameter, equal layers folded into one, for people: name, times, names, shape, count,
-    split, bytes_per_device."""
+    """Returns a row for each kind of parameter, equal layers folded into one, for people to read."""
     rows: dict[Any, dict[str, Any]] = {}
 
     def add(path: Any, leaf: Any, leaf_names: Names, sharding: NamedSharding) -> None:

@@ -13,8 +13,7 @@ from jaxlab.task import Batch
 
 @dataclass(frozen=True)
 class BitsPerByte:
-    """'bits_per_byte': the code length of all tokens, ends of documents included, over the bytes that they stand
-    for."""
+    """'bits_per_byte': the code length of all tokens, ends of documents included, over their bytes."""
 
     def start(self) -> dict[str, jax.Array]:
         return {'nats': jnp.zeros(()), 'bytes': jnp.zeros(())}

@@ -19,8 +19,10 @@ from jaxlab.task import Batch, Phase, Term, Terms, Tree
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """The next token's cross-entropy. A batch holds tokens, targets, positions, segments int32 [b t] and mask float32
-    [b t]."""
+    """The next token's cross-entropy.
+
+    A batch holds tokens, targets, positions and segments, int32 [b t], and mask, float32 [b t].
+    """
 
     model: Any  # (tokens, positions, segments) -> logits [b t v], with decode and start_cache; see models/gpt.py
     label_smoothing: float = 0.0

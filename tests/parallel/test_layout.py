@@ -203,6 +203,40 @@ def test_every_parameter_is_stored_in_parts():
         assert one_of_eight or len(row['shape']) == 1 or 'positions' in row['names'], row
 
 
+WHERE = {  # how the parameters of a GPT lie on a mesh; what is not here is whole on every device
+    'token_embedding/table': (('tensor', 'fsdp'), None),
+    'stack/layer_*/attention/query/kernel': ('fsdp', 'tensor'),
+    'stack/layer_*/attention/query/bias': ('tensor',),
+    'stack/layer_*/attention/key/kernel': ('fsdp', 'tensor'),
+    'stack/layer_*/attention/key/bias': ('tensor',),
+    'stack/layer_*/attention/value/kernel': ('fsdp', 'tensor'),
+    'stack/layer_*/attention/value/bias': ('tensor',),
+    'stack/layer_*/attention/out/kernel': ('tensor', 'fsdp'),
+    'stack/layer_*/mlp/up/kernel': ('fsdp', 'tensor'),
+    'stack/layer_*/mlp/up/bias': ('tensor',),
+    'stack/layer_*/mlp/down/kernel': ('tensor', 'fsdp'),
+}
+
+
+def where_parameters_lie():
+    abstract, names = abstract_state('sgd')
+    found = layout.state_shardings(abstract, names, layout.make_mesh({'fsdp': 4, 'tensor': 2}))
+    return {row['name']: row['split'] for row in layout.describe(abstract.params, names, found.params) if row['split']}
+
+
+def test_where_parameters_lie():
+    assert where_parameters_lie() == {name: str(PartitionSpec(*axes)) for name, axes in WHERE.items()}
+
+
+@pytest.mark.parametrize(('one', 'other'), [('embed', 'mlp'), ('embed', 'heads'), ('vocab', 'table'), ('norm', 'mlp')])
+def test_swapped_rows_of_the_table_are_noticed(one, other, monkeypatch):
+    rows = dict(layout.TABLE)
+    monkeypatch.setitem(layout.TABLE, one, rows[other])
+    monkeypatch.setitem(layout.TABLE, other, rows[one])
+    with pytest.raises((AssertionError, UserError)):
+        test_where_parameters_lie()
+
+
 def test_describe_folds_equal_layers():
     abstract, names = abstract_state('sgd')
     found = layout.state_shardings(abstract, names, layout.make_mesh({'tensor': 8}))
