@@ -1,7 +1,15 @@
 """Learning rates over time: functions of the step number. Config key: `optimizer.schedule`.
 
 Each returns a *factor* of the learning rate: `schedule(n)` with n the number of updates done, a traced int32, gives a
-  float32 in [0, 1].
+float32 in [0, 1]. All of them begin with a linear rise, and most end at a horizon. What they share:
+
+  steps: steps of the run.
+  warmup: steps of the rise.
+  final: the factor at the end, in [0, 1].
+  horizon: the step at which `final` is reached; 0: the run's last step. To be set where a run's length will change on
+    resume.
+
+A value out of range raises UserError.
 """
 
 from collections.abc import Callable
@@ -11,48 +19,82 @@ import jax.numpy as jnp
 
 from jaxlab.errors import UserError
 
-__all__ = ['constant', 'cosine']
+__all__ = ['constant', 'cosine', 'exponential', 'inverse_sqrt', 'linear', 'step', 'warmup_stable_decay']
 
 Schedule = Callable[[jax.Array], jax.Array]
 
 
 def constant(steps: int, *, warmup: int = 0) -> Schedule:
-    """Always 1, after a linear rise over the first `warmup` steps."""
-    _check(warmup)
-    return lambda n: _rise(n, warmup)
+    """Always 1."""
+    return _fall(warmup, steps, 0, lambda progress: jnp.ones_like(progress))
+
+
+def step(steps: int, *, warmup: int = 0, at: tuple = (0.5, 0.75), drop: float = 0.1, horizon: int = 0) -> Schedule:
+    """Stairs: times `drop` at each of the parts `at` of the way from the end of the rise to the horizon."""
+    if not all(isinstance(part, int | float) and 0 <= part <= 1 for part in at):
+        raise UserError(f'at={at}: parts of the way, between 0 and 1, are wanted, such as (0.5, 0.75).')
+    _check_factor(drop=drop)
+    return _fall(warmup, steps, horizon, lambda progress: drop ** sum((progress >= part) * 1.0 for part in at))
+
+
+def exponential(steps: int, *, warmup: int = 0, final: float = 0.01, horizon: int = 0) -> Schedule:
+    """The same part less at each step, down to `final`."""
+    _check_factor(final=final)
+    if final == 0:
+        raise UserError('final=0: an exponential never gets there; take more than 0, such as 0.01.')
+    return _fall(warmup, steps, horizon, lambda progress: final**progress)
+
+
+def linear(steps: int, *, warmup: int = 0, final: float = 0.0, horizon: int = 0) -> Schedule:
+    """A straight line down to `final`."""
+    _check_factor(final=final)
+    return _fall(warmup, steps, horizon, lambda progress: 1 - (1 - final) * progress)
 
 
 def cosine(steps: int, *, warmup: int = 0, final: float = 0.1, horizon: int = 0) -> Schedule:
-    """A linear rise over `warmup` steps, then half a cosine down to `final` (arXiv:1608.03983).
+    """Half a cosine down to `final` (arXiv:1608.03983)."""
+    _check_factor(final=final)
+    return _fall(warmup, steps, horizon, lambda progress: final + (1 - final) * 0.5 * (1 + jnp.cos(jnp.pi * progress)))
 
-    Args:
-      steps: steps of the run.
-      warmup: steps of the rise.
-      final: the factor at the end, in [0, 1].
-      horizon: the step at which `final` is reached; 0: the run's last step. To be set where a run's length will change
-        on resume.
 
-    Raises:
-      UserError: a value is out of range.
+def inverse_sqrt(steps: int, *, warmup: int = 100) -> Schedule:
+    """Falls as 1 / √step for ever (arXiv:1706.03762, section 5.3): the longer the rise, the slower."""
+    _check(warmup, 0)
+    return lambda n: jnp.minimum(_rise(n, warmup), jnp.sqrt((warmup + 1) / (n + 1)))
+
+
+def warmup_stable_decay(
+    steps: int, *, warmup: int = 0, decay: float = 0.2, final: float = 0.0, horizon: int = 0
+) -> Schedule:
+    """Stays at 1, then falls in a straight line to `final` over the last part `decay` of the way (arXiv:2404.06395).
+
+    A run can be made longer from any checkpoint before the fall.
     """
-    _check(warmup)
-    if not 0 <= final <= 1:
-        raise UserError(f'final={final}: a factor between 0 and 1 is wanted.')
-    if horizon < 0:
-        raise UserError(f"horizon={horizon}: a step number is wanted, or 0 for the run's last step.")
+    _check_factor(final=final)
+    if not 0 < decay <= 1:
+        raise UserError(f'decay={decay}: a part of the way, above 0 and up to 1, is wanted.')
+    return _fall(warmup, steps, horizon, lambda progress: 1 - (1 - final) * jnp.maximum(1 - (1 - progress) / decay, 0))
+
+
+def _fall(warmup: int, steps: int, horizon: int, shape: Callable[[jax.Array], jax.Array]) -> Schedule:
+    """The rise, times `shape` of how far it is from the rise's end to the horizon: from 0 to 1, where it stays."""
+    _check(warmup, horizon)
     length = max((horizon or steps) - warmup, 1)
-
-    def schedule(n: jax.Array) -> jax.Array:
-        progress = jnp.clip((n - warmup) / length, 0, 1)
-        return _rise(n, warmup) * (final + (1 - final) * 0.5 * (1 + jnp.cos(jnp.pi * progress)))
-
-    return schedule
+    return lambda n: _rise(n, warmup) * shape(jnp.clip((n - warmup) / length, 0, 1))
 
 
 def _rise(n: jax.Array, warmup: int) -> jax.Array:
     return jnp.minimum(1.0, (n + 1) / (warmup + 1))  # the first update already moves
 
 
-def _check(warmup: int) -> None:
+def _check(warmup: int, horizon: int) -> None:
     if warmup < 0:
         raise UserError(f'warmup={warmup}: a number of steps is wanted, or 0 for none.')
+    if horizon < 0:
+        raise UserError(f"horizon={horizon}: a step number is wanted, or 0 for the run's last step.")
+
+
+def _check_factor(**factors: float) -> None:
+    for name, value in factors.items():
+        if not 0 <= value <= 1:
+            raise UserError(f'{name}={value}: a factor between 0 and 1 is wanted.')
