@@ -390,7 +390,12 @@ def from_json(text: str, allow_import: Iterable[str] = ()) -> ConfigDict:
     def read(value: Any) -> Any:
         if isinstance(value, dict):
             return ConfigDict({key: read(inner) for key, inner in value.items()})
-        return tuple(read(inner) for inner in value) if isinstance(value, list) else value
+        return read_plain(value)
+
+    def read_plain(value: Any) -> Any:  # a dict inside a tuple, as in groups of an optimizer, is no group of keys
+        if isinstance(value, dict):
+            return {key: read_plain(inner) for key, inner in value.items()}
+        return tuple(read_plain(inner) for inner in value) if isinstance(value, list) else value
 
     try:
         config = read(json.loads(text))

@@ -159,8 +159,8 @@ def test_override_leaves_its_argument_alone():
 def test_a_new_name_brings_its_own_defaults_and_takes_overrides_whatever_the_order(turn):
     c = transformer()
     c.optimizer.weight_decay = 0.77
-    found = override(c, [('optimizer.name', 'sgd'), ('optimizer.momentum', '0.5'), ('optimizer.clip', '2')][::turn])
-    assert found.optimizer == spec('optim.sgd', momentum=0.5, clip=2.0)
+    found = override(c, [('optimizer.name', 'momentum'), ('optimizer.momentum', '0.5'), ('optimizer.clip', '2')][::turn])
+    assert found.optimizer == spec('optim.momentum', momentum=0.5, clip=2.0)
 
 
 @pytest.mark.parametrize('turn', [1, -1])
@@ -325,7 +325,7 @@ def test_identity_is_what_is_learned_and_not_how_it_runs():
 
 def test_difference_is_in_words():
     c = transformer()
-    new = override(c, [('model.width', '128'), ('steps', '5'), ('optimizer.name', 'sgd')])
+    new = override(c, [('model.width', '128'), ('steps', '5'), ('optimizer.name', 'momentum')])
     found = configs.difference(c, new)
     assert 'model.width: 64 → 128' in found
     assert 'optimizer.momentum: (none) → 0.9' in found and 'optimizer.beta1: 0.9 → (none)' in found

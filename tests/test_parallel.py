@@ -122,7 +122,7 @@ def train(task, params, mesh, micro_batches=1):
     mesh = layout.make_mesh(mesh)
     with jax.set_mesh(mesh):
         names = layout.names(jax.eval_shape(task.init, jax.random.key(0), batch())[0])
-        node = spec('optim.sgd', learning_rate=0.125, momentum=0.9, clip=0.0, schedule=spec('schedules.constant'))
+        node = spec('optim.momentum', learning_rate=0.125, momentum=0.9, clip=0.0, schedule=spec('schedules.constant'))
         optimizer = build(node, names, STEPS, key='optimizer')
         start = jnp.zeros((), jnp.int32)
         state = steps.TrainState(start, params, {}, (optimizer.init(params),), jax.random.key(1), {}, start)

@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxlab.step
 from jaxlab.config import build, spec
+from jaxlab.optim import Optimizer
 from jaxlab.parallel import layout
 from jaxlab.task import Phase, Term
 
@@ -141,10 +142,16 @@ class Masked(Regression):
 @functools.cache
 def sgd(learning_rate, momentum=0.0):
     """Rates are float32 in every precision, so those below are powers of two: nothing to round."""
-    node = spec(
-        'optim.sgd', learning_rate=learning_rate, momentum=momentum, clip=0.0, schedule=spec('schedules.constant')
-    )
-    return build(node, (), 100, key='optimizer')
+    name, own = ('momentum', {'momentum': momentum}) if momentum else ('sgd', {})
+    node = spec(f'optim.{name}', learning_rate=learning_rate, clip=0.0, schedule=spec('schedules.constant'), **own)
+
+    def of(params):  # whatever they are, their axes have no names
+        return build(node, jax.tree.map(lambda _: (), params), 100, key='optimizer')
+
+    def update(gradients, state, params):
+        return of(params).update(gradients, state, params)
+
+    return Optimizer(lambda params: of(params).init(params), update, of({}).learning_rate)
 
 
 DUEL_RATES = [sgd(0.125, momentum=0.5), sgd(0.25)]

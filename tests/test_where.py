@@ -15,22 +15,22 @@ from tests.experiments import ROOT, write_corpus
 
 # What, in which files: (text to find, text to put there), or the whole text of a new file.
 CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
-    'another optimizer: Lion': {
+    'another optimizer: the sign of the momentum': {
         'jaxlab/optim.py': (
             '@_chain(learning_rate=1e-3, weight_decay=0.1)\ndef adamw',
             '@_chain(learning_rate=1e-4, weight_decay=0.1)\n'
-            'def lion(names: Any, *, beta1: float = 0.9, beta2: float = 0.99) -> optax.GradientTransformation:\n'
-            '    return optax.scale_by_lion(beta1, beta2)\n\n\n'
-            "__all__ += ['lion']\n\n\n"
+            'def signum(names: Any, *, momentum: float = 0.9) -> optax.GradientTransformation:\n'
+            '    return optax.chain(optax.trace(momentum), optax.scale_by_sign())\n\n\n'
+            "__all__ += ['signum']\n\n\n"
             '@_chain(learning_rate=1e-3, weight_decay=0.1)\ndef adamw',
         ),
     },
-    'another schedule: linear': {
+    'another schedule: a parabola': {
         'jaxlab/schedules.py': (
             'def cosine(',
-            'def linear(steps: int, *, final: float = 0.0) -> Schedule:\n'
-            '    return lambda n: 1 - (1 - final) * jnp.minimum(n / steps, 1)\n\n\n'
-            "__all__ += ['linear']\n\n\ndef cosine(",
+            'def parabola(steps: int, *, final: float = 0.0) -> Schedule:\n'
+            '    return lambda n: final + (1 - final) * (1 - jnp.minimum(n / steps, 1)) ** 2\n\n\n'
+            "__all__ += ['parabola']\n\n\ndef cosine(",
         ),
     },
     'another score: accuracy among the first five': {
@@ -119,12 +119,12 @@ from jaxlab.main import main
 
 corpus, workdir = sys.argv[1:]
 code = main(['train', '--config=configs/transformer.py:deep', f'--workdir={workdir}', f'--config.data.path={corpus}',
-    '--config.optimizer.name=lion', '--config.optimizer.schedule.name=linear', '--config.evaluate.scores=("top5",)',
+    '--config.optimizer.name=signum', '--config.optimizer.schedule.name=parabola', '--config.evaluate.scores=("top5",)',
     '--config.model.activation=relu2', '--config.mesh.fsdp=2', '--config.mesh.data=1', '--config.steps=2',
     '--config.log.every=1', '--config.log.sample_every=0'])
 assert code == 0
 rows = [json.loads(line) for line in (Path(workdir) / 'metrics.jsonl').read_text().splitlines()]
-assert [round(row['train/learning_rate'], 7) for row in rows[:2]] == [1e-4, 5e-5]
+assert [round(row['train/learning_rate'], 7) for row in rows[:2]] == [1e-4, 2.5e-5]
 assert {'train/z_loss', 'train/norm/layer_0', 'train/norm/layer_2'} <= set(rows[0])
 assert 0 <= rows[-1]['eval/held_out/top5'] <= 1
 assert len((Path(workdir) / 'losses.txt').read_text().splitlines()) == 3

@@ -165,7 +165,7 @@ def abstract_state(optimizer, scan=False, average=0.9):
 
 
 @pytest.mark.parametrize('scan', [False, True])
-@pytest.mark.parametrize('optimizer', optim.__all__)
+@pytest.mark.parametrize('optimizer', sorted(set(optim.__all__) - {'sgd', 'adafactor'}))  # they keep no such copies
 def test_optimizer_state_and_average_lie_where_their_parameters_lie(optimizer, scan):
     abstract, names = abstract_state(optimizer, scan)
     found = layout.state_shardings(abstract, names, layout.make_mesh({'fsdp': 4, 'tensor': 2}))
@@ -186,7 +186,7 @@ def test_optimizer_state_and_average_lie_where_their_parameters_lie(optimizer, s
 
 
 def test_the_names_of_a_scanned_stack_begin_with_layers():
-    names = abstract_state('sgd', scan=True)[1]['stack']['layers']
+    names = abstract_state('momentum', scan=True)[1]['stack']['layers']
     assert names['attention']['query'] == {'kernel': ('layers', 'embed', 'heads'), 'bias': ('layers', 'heads')}
     assert names['attention']['key']['kernel'] == ('layers', 'embed', 'kv_heads')
     assert names['mlp']['down'] == {'kernel': ('layers', 'mlp', 'embed'), 'bias': ('layers', 'norm')}
@@ -219,7 +219,7 @@ WHERE = {  # how the parameters of a GPT lie on a mesh; what is not here is whol
 
 
 def where_parameters_lie():
-    abstract, names = abstract_state('sgd')
+    abstract, names = abstract_state('momentum')
     found = layout.state_shardings(abstract, names, layout.make_mesh({'fsdp': 4, 'tensor': 2}))
     return {row['name']: row['split'] for row in layout.describe(abstract.params, names, found.params) if row['split']}
 
@@ -238,7 +238,7 @@ def test_swapped_rows_of_the_table_are_noticed(one, other, monkeypatch):
 
 
 def test_describe_folds_equal_layers():
-    abstract, names = abstract_state('sgd')
+    abstract, names = abstract_state('momentum')
     found = layout.state_shardings(abstract, names, layout.make_mesh({'tensor': 8}))
     rows = {row['name']: row for row in layout.describe(abstract.params, names, found.params)}
     assert sum(row['count'] for row in rows.values()) == sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
@@ -249,13 +249,13 @@ def test_describe_folds_equal_layers():
 
 @pytest.mark.parametrize('axis', ['stage', 'expert', 'context'])
 def test_a_mesh_axis_that_nothing_uses_is_refused(axis):
-    abstract, names = abstract_state('sgd')
+    abstract, names = abstract_state('momentum')
     with pytest.raises(UserError, match=f'config.mesh.{axis}=8: nothing .* config.mesh.data=8'):
         layout.state_shardings(abstract, names, layout.make_mesh({axis: 8}))
 
 
 def test_a_parameter_that_does_not_fit_is_named():
-    abstract, names = abstract_state('sgd')
+    abstract, names = abstract_state('momentum')
     narrow = jax.tree.map(lambda x: jax.ShapeDtypeStruct([size - size % 3 for size in x.shape], x.dtype), abstract)
     with pytest.raises(UserError, match='stack/layer_0/attention/key/bias: axis "kv_heads" of size 15'):
         layout.state_shardings(narrow, names, layout.make_mesh({'tensor': 8}))
