@@ -85,8 +85,7 @@ def adamw(
     names: Any, *, beta1: float = 0.9, beta2: float = 0.95, epsilon: float = 1e-8
 ) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (arXiv:1412.6980, arXiv:1711.05101): m̂ / (√v̂ + ε)."""
-    _check_decays(beta1=beta1, beta2=beta2)
-    return optax.scale_by_adam(beta1, beta2, epsilon)
+    return _adam(beta1, beta2, epsilon)
 
 
 @_chain(learning_rate=2e-3, weight_decay=0.1)
@@ -105,7 +104,7 @@ def muon(
     0.2 √max(in, out) (arXiv:2502.16982), so that one learning rate serves both. Tables of tokens and positions are no
     matrices between layers.
     """
-    _check_decays(momentum=momentum, beta1=beta1, beta2=beta2)
+    _check_decays(momentum=momentum)
     if iterations < 1:
         raise UserError(f'iterations={iterations}: at least 1 is wanted.')
 
@@ -129,7 +128,14 @@ def muon(
         optax.stateless(lambda updates, _: jax.tree.map(lambda u: 0.2 * max(u.shape[-2:]) ** 0.5 * u, updates)),
     )
     labels = jax.tree.map(lambda leaf: 'matrix' if is_hidden(leaf) else 'other', names, is_leaf=_is_names)
-    return optax.partition({'matrix': orthogonal, 'other': optax.scale_by_adam(beta1, beta2, epsilon)}, labels)
+    return optax.partition({'matrix': orthogonal, 'other': _adam(beta1, beta2, epsilon)}, labels)
+
+
+def _adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
+    _check_decays(beta1=beta1, beta2=beta2)
+    if epsilon <= 0:
+        raise UserError(f'epsilon={epsilon}: more than 0 is wanted, or what never had a gradient becomes 0 / 0.')
+    return optax.scale_by_adam(beta1, beta2, epsilon)
 
 
 def is_matrix(leaf_names: tuple[str, ...]) -> bool:
