@@ -7,6 +7,7 @@ and exit code 2.
 
 import argparse
 import importlib
+import os
 import pkgutil
 import re
 import sys
@@ -91,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f'jaxlab: {error}', file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `… | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its exit
+        return 141
     except KeyboardInterrupt:
         print('jaxlab: interrupted', file=sys.stderr)
         return 130

@@ -132,7 +132,7 @@ def test_mistakes(arguments, answer, capfd, tmp_path, compiled):
         (['--config.task.label_smoothing=1'], 'config.task: label_smoothing=1.0'),
         (['--config.optimizer.beta1=1'], 'config.optimizer: beta1=1.0'),
         (['--config.optimizer.learning_rate=-1'], 'config.optimizer: learning_rate=-1.0'),
-        (['--config.optimizer.schedule.warmup=900'], 'config.optimizer.schedule: warmup=900'),
+        (['--config.optimizer.schedule.warmup=-1'], 'config.optimizer.schedule: warmup=-1'),
         (['--config.precision.compute=float23'], 'Did you mean "float32"?'),
         (['--config.mesh.data=1', '--config.mesh.stage=8'], 'config.mesh.stage=8: nothing'),
         (['--config.mesh.data=1', '--config.mesh.tensor=8', '--config.model.heads=4'], 'cannot be split'),

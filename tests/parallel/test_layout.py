@@ -281,7 +281,11 @@ def test_process_rows():
 
 @pytest.mark.parametrize(
     ('batch_size', 'accumulate', 'answer'),
-    [(12, 1, 'batch_size=12 cannot be split over 8 devices .* 16'), (16, 4, '16 in 4 micro-batches .* 32'), (1, 1, '8')],
+    [
+        (12, 1, 'batch_size=12 cannot be split over 8 devices .* 16'),
+        (16, 4, '16 in 4 micro-batches .* 32'),
+        (1, 1, '8'),
+    ],
 )
 def test_process_rows_refuses(batch_size, accumulate, answer):
     with pytest.raises(UserError, match=answer):
