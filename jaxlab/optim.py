@@ -4,7 +4,7 @@ All of them are the same chain, in this order, and differ in the direction alone
 
     clip the gradient -> add penalties -> direction -> add decoupled weight decay -> times -(learning rate × schedule)
 
-(LAMB adds one step, before the last.) What decays, what Muon takes for a matrix, and what counts as one layer is read
+(LAMB rescales the sum of direction and decay.) What decays, what Muon takes for a matrix, and what counts as one layer is read
 from axis *names*, never from the number of dimensions: in a scanned stack of layers a bias has two axes and a kernel
 three, and the kernel is several matrices.
 
@@ -28,19 +28,7 @@ from jaxlab.config import build, spec
 from jaxlab.errors import UserError
 from jaxlab.parameter_groups import check_from_0, merge, settings, split
 
-__all__ = [
-    'adafactor',
-    'adagrad',
-    'adam',
-    'adamw',
-    'lamb',
-    'lion',
-    'momentum',
-    'muon',
-    'nesterov',
-    'rmsprop',
-    'sgd',
-]
+__all__ = ['adafactor', 'adagrad', 'adam', 'adamw', 'lamb', 'lion', 'momentum', 'muon', 'nesterov', 'rmsprop', 'sgd']
 
 Direction = Callable[..., optax.GradientTransformation]
 
@@ -207,11 +195,11 @@ def adafactor(
     )
 
 
-def _trust_ratio(names: Any) -> optax.GradientTransformation:
-    return _each_layer(optax.scale_by_trust_ratio(), names, where=is_matrix)
-
-
-@_chain(learning_rate=4e-3, weight_decay=0.01, rescale=_trust_ratio)
+@_chain(
+    learning_rate=4e-3,
+    weight_decay=0.01,
+    rescale=lambda names: _each_layer(optax.scale_by_trust_ratio(), names, where=is_matrix),
+)
 def lamb(
     names: Any, *, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6
 ) -> optax.GradientTransformation:

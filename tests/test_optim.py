@@ -341,6 +341,9 @@ def test_what_is_frozen_stays_to_the_last_bit_and_has_no_state(name):
     after, state = step(params, optimizer.init(params))
     for leaf in ('kernel', 'bias'):
         assert after['layer'][leaf].tobytes() == params['layer'][leaf].tobytes()
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    zeros = jnp.array([0.0, -0.0])  # where nothing is compiled, and so no addition is left out
+    assert (zeros + updates['layer']['bias'][:2]).tobytes() == zeros.tobytes()
     assert (after['table'] != params['table']).any()
 
     alone = make(name, {'table': NAMES['table']}, **arguments)  # as if there were nothing else: clipping, too
