@@ -4,9 +4,9 @@ All of them are the same chain, in this order, and differ in the direction alone
 
     clip the gradient -> add penalties -> direction -> add decoupled weight decay -> times -(learning rate × schedule)
 
-(LAMB rescales the sum of direction and decay.) What decays, what Muon takes for a matrix, and what counts as one layer is read
-from axis *names*, never from the number of dimensions: in a scanned stack of layers a bias has two axes and a kernel
-three, and the kernel is several matrices.
+(LAMB rescales the sum of direction and decay.) What decays, what Muon takes for a matrix, and what counts as one layer
+is read from axis *names*, never from the number of dimensions: in a scanned stack of layers a bias has two axes and a
+kernel three, and the kernel is several matrices.
 
 In the formulas below g is the gradient, w the parameters, m and v start at 0, t is 1 at the first step, and products,
 quotients and roots are taken element by element. A hat marks m and v divided by 1 - βᵗ, so that they are averages.
