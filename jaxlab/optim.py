@@ -230,8 +230,8 @@ def muon(
     """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for matrices between layers, AdamW for the rest.
 
     Momentum is made orthogonal by Newton–Schulz `iterations`, and scaled to the root mean square of Adam's updates,
-    0.2 √max(in, out) (arXiv:2502.16982), so that one learning rate serves both. Tables of tokens and positions are no
-    matrices between layers.
+    0.2 √max(in, out) (arXiv:2502.16982), so that one learning rate serves both. As in optax, the momentum is corrected
+    for its start at 0, which Jordan's own code leaves out. Tables of tokens and positions count as the rest.
     """
     _check_decays(momentum=momentum)
     if iterations < 1:

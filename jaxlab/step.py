@@ -81,6 +81,7 @@ def make_step(
                 'learning_rate': optimizer.learning_rate(state.step * phase.repeat),
             }
             of = '' if len(task.phases) == 1 else f'/{phase.loss}'
+            assert not report.keys() & terms.keys(), f'two phases have terms of one name: {list(terms)}'
             report |= {**terms, **{name + of: Term(value, jnp.ones(()), weight=0.0) for name, value in shown.items()}}
         averaged = state.average
         if average:
@@ -121,7 +122,8 @@ def gradient(
     # The counts come first, since the first gradient is already divided by them all. They depend on the batch alone:
     # XLA sees that the rest of this forward pass is unused, and drops it.
     _, terms = scan(lambda carry, item: (carry, terms_of(trained, extra, item)[0]), None)
-    counts = {name: jnp.maximum(term.count.sum(), 1) for name, term in terms.items()}  # nothing counts: 0, not 0 / 0
+    counts = {name: term.count.sum() for name, term in terms.items()}
+    counts = {name: jnp.where(count > 0, count, 1) for name, count in counts.items()}  # where nothing counts, 0 / 1
     weights = {name: term.weight[0] for name, term in terms.items()}
 
     def share(trained: Tree, extra: Tree, item: tuple[jax.Array, Batch]) -> tuple[Any, tuple[dict, Tree]]:

@@ -58,8 +58,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         key = jax.random.key(config.seed)
         names = layout.names(jax.eval_shape(task.init, key, batch)[0])
         optimizers = [
-            build(config[phase.optimizer], steps.split(names, phase.trains)[0], config.steps, key=phase.optimizer)
-            for phase in task.phases
+            build(config[of.optimizer], steps.split(names, of.trains)[0], config.steps * of.repeat, key=of.optimizer)
+            for of in task.phases
         ]
         init = partial(steps.init, task, optimizers, config.average, batch)
         abstract = jax.eval_shape(init, key)

@@ -10,16 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ROOT / '.pytest_cache/programs'
 
-# Before anything imports JAX. Compiling takes most of the time of a test, so it is not asked for the fastest program, and
-# programs are kept. One is found again by its own text and that of every setting: a change of the code never meets an old one.
+# Before anything imports JAX. Compiling takes most of the time of a test, so it is not asked for the fastest program,
+# and programs are kept. One is found again by its own text and every setting, so new code never meets an old program.
 FLAGS = ['--xla_force_host_platform_device_count=8', '--xla_backend_optimization_level=0']
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *FLAGS])
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(PROGRAMS))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 
 def pytest_sessionstart() -> None:

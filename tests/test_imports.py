@@ -118,9 +118,8 @@ def test_the_first_floor_is_fast(fresh):
 def test_every_library_is_one_that_we_ask_for():
     text = (ROOT / 'pyproject.toml').read_text('utf-8')
     known = {'absl': 'absl-py', 'orbax': 'orbax-checkpoint', 'tensorflow_datasets': 'tensorflow-datasets'}
-    for library in (
-        set().union(*(outside(everywhere(file)) for file in FILES)) - set(sys.stdlib_module_names) - {'jaxlab'}
-    ):
+    used = set().union(*(outside(everywhere(file)) for file in FILES))
+    for library in used - set(sys.stdlib_module_names) - {'jaxlab'}:
         assert f"'{known.get(library, library).replace('_', '-')}" in text, library
 
 

@@ -11,7 +11,7 @@ TINY = '--config=configs/transformer.py:tiny'
 
 @pytest.fixture
 def compiled(monkeypatch, tmp_path):
-    """The names of the programs that are compiled while the test runs; the small ones that make a random key do not count."""
+    """The names of the programs that are compiled meanwhile; the small ones that make a random key do not count."""
     monkeypatch.setenv('JAXLAB_CACHE', str(tmp_path / 'cache'))
     names = []
 
@@ -184,5 +184,5 @@ def test_train_is_the_verb_when_none_is_given():
 
 
 def test_flags_are_never_completed():
-    with pytest.raises(UserError, match='--work: train has no such flag. Did you mean "--workdir"'):
+    with pytest.raises(UserError, match=r'--work: train has no such flag\. Did you mean "--workdir"'):
         jaxlab.main.parse(['--work=here'])

@@ -3,6 +3,7 @@ languages."""
 
 import re
 import shlex
+import sys
 
 import pytest
 
@@ -25,6 +26,8 @@ def lab(tmp_path_factory):
     """The README's own modules, as a package my_lab; and a corpus."""
     folder = tmp_path_factory.mktemp('readme')
     (folder / 'my_lab').mkdir()
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'my_lab']:
+        del sys.modules[name]  # another test's package of that name
     for code in blocks('README.md', 'python'):
         if match := re.match(r'# jaxlab/\w+/(\w+\.py)\n', code):
             (folder / 'my_lab' / match[1]).write_text(code, 'utf-8')

@@ -1,4 +1,7 @@
-"""The step against direct formulas on toys: sums divided once, phases, averages, keys. And mutants of it, each of which a check catches."""
+"""The step against direct formulas on toys: sums divided once, phases, averages, keys.
+
+Every check takes the module it checks, since there are mutants of it, and each has a check that goes red.
+"""
 
 # b rows, t tokens, d features
 
@@ -67,9 +70,9 @@ def direct_loss(weights, bias, batch):
         for i in range(LENGTH):
             if batch['mask'][row, i]:
                 fit, tokens = fit + (y[i] - batch['targets'][row, i]) ** 2, tokens + 1
-            if i and batch['mask'][row, i] and batch['mask'][row, i - 1]:
-                if batch['segments'][row, i] == batch['segments'][row, i - 1]:
-                    rough, pairs = rough + (y[i] - y[i - 1]) ** 2, pairs + 1
+            both = i and batch['mask'][row, i] and batch['mask'][row, i - 1]
+            if both and batch['segments'][row, i] == batch['segments'][row, i - 1]:
+                rough, pairs = rough + (y[i] - y[i - 1]) ** 2, pairs + 1
     return fit / tokens + 0.5 * rough / pairs
 
 
@@ -137,6 +140,18 @@ class Masked(Regression):
         drawn = jax.random.bernoulli(key, 0.5, batch['mask'].shape) * batch['mask']
         y = batch['features'] @ params['layer']['weights'] + params['bias']
         return {'masked': Term(jnp.sum(drawn * y), jnp.sum(drawn))}, extra
+
+
+@dataclass(frozen=True)
+class Product(Regression):
+    """A matrix product that a compiler can see."""
+
+    def init(self, key, batch):
+        return {'kernel': jnp.ones((LENGTH, 64))}, {}
+
+    def loss(self, params, extra, batch, key):
+        y = jnp.tanh(batch['targets'] @ params['kernel'])
+        return {'y': Term(y.sum(), batch['mask'].sum())}, extra
 
 
 @functools.cache
@@ -221,10 +236,8 @@ def check_cut(steps):
 
     mesh = layout.make_mesh({'data': 4})
     split = NamedSharding(mesh, PartitionSpec(None, ('data', 'fsdp')))
-    compiled = jax.jit(lambda x: steps.cut(x, 4), out_shardings=split, in_shardings=layout.batch_sharding(mesh)).lower(
-        rows
-    )
-    program = compiled.compile().as_text()
+    cut = jax.jit(lambda x: steps.cut(x, 4), in_shardings=layout.batch_sharding(mesh), out_shardings=split)
+    program = cut.lower(rows).compile().as_text()
     assert not [word for word in ('all-to-all', 'all-gather', 'collective-permute', 'all-reduce') if word in program]
 
 
@@ -266,13 +279,21 @@ def check_keys(steps):
 
 def check_counts_that_are_drawn(steps):
     """Where the key says what counts, counting and adding up draw the same."""
-    _, (terms,) = train(steps, Masked(), [ragged_batch()], [sgd(0.0)], accumulate=4)
-    total, count = terms['masked'].total, terms['masked'].count
-    states, (terms,) = train(
-        steps, Masked(), [ragged_batch() | {'features': np.zeros((ROWS, LENGTH, FEATURES))}], [sgd(0.0)], accumulate=4
-    )
+    batch = ragged_batch() | {'features': np.zeros((ROWS, LENGTH, FEATURES))}
+    _, (terms,) = train(steps, Masked(), [batch], [sgd(0.0)], accumulate=4)
+    count = terms['masked'].count
     assert_close(terms['masked'].total, count, 1e-12)  # y = bias = 1: the total is the count
-    assert count > 0 and total != count
+    assert 0 < count < batch['mask'].sum()
+
+
+def check_counting_is_free(steps):
+    """The batch alone says what counts: no model runs a second time for it."""
+    state = steps.init(Product(), [sgd(0.125)], 0.0, jax.eval_shape(ragged_batch), jax.random.key(0))
+    for number in (1, 4):
+        step = jax.jit(steps.make_step(Product(), [sgd(0.125)], accumulate=number))
+        with jax.disable_jit(False):
+            program = step.lower(state, {}, ragged_batch()).compile().as_text()
+        assert program.count(' dot(') == 2  # one forwards, one backwards
 
 
 def check_frozen(steps):
@@ -327,6 +348,7 @@ CHECKS = [
     check_phases,
     check_keys,
     check_counts_that_are_drawn,
+    check_counting_is_free,
     check_frozen,
     check_average,
     check_empty_batch,
@@ -359,34 +381,77 @@ def test_a_gradient_that_is_not_finite_is_shown(float64):
 
 # --- mutants: what could go wrong unnoticed, done on purpose ---------------------------------------------------------
 
-MUTANTS = {  # what: (the text of step.py, what stands there instead, the check that goes red)
-    'a mean of means': ('total / counts[name] for', 'total / jnp.maximum(terms[name].count, 1) / number for', check_accumulation),
-    'counts of one micro-batch': ('term.count.sum()', 'term.count[-1]', check_accumulation),
-    'gradients of one micro-batch': ('jax.tree.map(jnp.add, gradients, more)', 'more', check_accumulation),
-    'totals of one micro-batch': ('totals[name].sum()', 'totals[name][-1]', check_accumulation),
-    'every micro-batch the first': ('xs=(jnp.arange(number), micro_batches)', 'xs=(jnp.arange(number), jax.tree.map(lambda x: x[:1].repeat(number, 0), micro_batches))', check_accumulation),
-    'a sum that is not divided': ('weights[name] * total / counts[name]', 'weights[name] * total', check_one_step),
-    'a sum divided twice': ('Term(totals[name].sum(), counts', 'Term(totals[name].sum() / counts[name], counts', check_one_step),
-    'a weight forgotten': ('(weights[name] * total / counts', '(total / counts', check_one_step),
-    'rows cut into blocks': ('x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1)', 'x.reshape(number, -1, *x.shape[1:])', check_cut),
-    'axes of the cut swapped': ('*x.shape[1:]).swapaxes(0, 1)', '*x.shape[1:])', check_cut),
-    'everything trained in each phase': ('split(params, phase.trains)\n                turn', "split(params, '.*')\n                turn", check_phases),
-    'old parameters for later phases': ('trained, rest = split(params,', 'trained, rest = split(state.params,', check_phases),
-    'phases not repeated': ('range(phase.repeat)', 'range(1)', check_phases),
-    'momentum forgotten': ('updates, opt_states[number] =', 'updates, _ =', check_phases),
-    'the key of every step the same': ('jax.random.fold_in(state.key, state.step)', 'state.key', check_keys),
-    'the key of two phases the same': ('fold_in(jax.random.fold_in(key, number), turn)', 'fold_in(key, turn)', check_keys),
-    'the key of every turn the same': ('fold_in(jax.random.fold_in(key, number), turn)', 'fold_in(key, number)', check_keys),
-    'the key of micro-batches the same': ('jax.random.fold_in(key, index)', 'key', check_keys),
-    'extra left behind': ('more, (totals, extra) =', 'more, (totals, _) =', check_keys),
-    'counted with another key': ('terms_of(trained, extra, item)[0]', 'terms_of(trained, extra, (0 * item[0], item[1]))[0]', check_counts_that_are_drawn),
-    'frozen parameters trained': ('trained, rest = split(params,', 'trained, rest = split(merge(params, frozen),', check_frozen),
-    'frozen parameters not used': ('merge(rest, frozen)', "merge(rest, {'layer': {'base': 0.0}})", check_frozen),
-    'the average of old parameters': ('averaged, params)', 'averaged, state.params)', check_average),
-    'the average the wrong way round': ('old + (1 - average) * (new - old)', 'old + average * (new - old)', check_average),
-    'nothing divided by nothing': ('jnp.maximum(term.count.sum(), 1)', 'term.count.sum()', check_empty_batch),
-    'gradients in another type': ('jax.tree.map(jnp.zeros_like, trained)', 'jax.tree.map(lambda x: jnp.zeros(x.shape), trained)', check_types),
-}  # fmt: skip
+MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, what stands there instead)
+    check_accumulation: [
+        ('a mean of means', 'total / counts[name] for', 'total / jnp.maximum(terms[name].count, 1) / number for'),
+        ('counts of one micro-batch', 'term.count.sum()', 'term.count[-1]'),
+        ('gradients of one micro-batch', 'jax.tree.map(jnp.add, gradients, more)', 'more'),
+        ('totals of one micro-batch', 'totals[name].sum()', 'totals[name][-1]'),
+        (
+            'every micro-batch the first',
+            'xs=(jnp.arange(number), micro_batches)',
+            'xs=(jnp.arange(number), jax.tree.map(lambda x: x[:1].repeat(number, 0), micro_batches))',
+        ),
+    ],
+    check_one_step: [
+        ('a sum that is not divided', 'weights[name] * total / counts[name]', 'weights[name] * total'),
+        ('a sum divided twice', 'Term(totals[name].sum(), counts', 'Term(totals[name].sum() / counts[name], counts'),
+        ('a weight forgotten', '(weights[name] * total / counts', '(total / counts'),
+    ],
+    check_cut: [
+        (
+            'rows cut into blocks',
+            'x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1)',
+            'x.reshape(number, -1, *x.shape[1:])',
+        ),
+        ('axes of the cut swapped', '*x.shape[1:]).swapaxes(0, 1)', '*x.shape[1:])'),
+    ],
+    check_phases: [
+        (
+            'everything trained in each phase',
+            'split(params, phase.trains)\n                turn',
+            "split(params, '.*')\n                turn",
+        ),
+        ('old parameters for later phases', 'trained, rest = split(params,', 'trained, rest = split(state.params,'),
+        ('phases not repeated', 'range(phase.repeat)', 'range(1)'),
+        ('momentum forgotten', 'updates, opt_states[number] =', 'updates, _ ='),
+    ],
+    check_keys: [
+        ('the key of every step the same', 'jax.random.fold_in(state.key, state.step)', 'state.key'),
+        ('the key of two phases the same', 'fold_in(jax.random.fold_in(key, number), turn)', 'fold_in(key, turn)'),
+        ('the key of every turn the same', 'fold_in(jax.random.fold_in(key, number), turn)', 'fold_in(key, number)'),
+        ('the key of micro-batches the same', 'jax.random.fold_in(key, index)', 'key'),
+        ('extra left behind', 'more, (totals, extra) =', 'more, (totals, _) ='),
+    ],
+    check_counts_that_are_drawn: [
+        (
+            'counted with another key',
+            'terms_of(trained, extra, item)[0]',
+            'terms_of(trained, extra, (0 * item[0], item[1]))[0]',
+        ),
+    ],
+    check_frozen: [
+        ('frozen parameters trained', 'trained, rest = split(params,', 'trained, rest = split(merge(params, frozen),'),
+        ('frozen parameters not used', 'merge(rest, frozen)', "merge(rest, {'layer': {'base': 0.0}})"),
+    ],
+    check_average: [
+        ('the average of old parameters', 'averaged, params)', 'averaged, state.params)'),
+        ('the average the wrong way round', 'old + (1 - average) * (new - old)', 'old + average * (new - old)'),
+    ],
+    check_empty_batch: [
+        ('nothing divided by nothing', 'jnp.where(count > 0, count, 1)', 'count'),
+    ],
+    check_types: [
+        (
+            'gradients in another type',
+            'jax.tree.map(jnp.zeros_like, trained)',
+            'jax.tree.map(lambda x: jnp.zeros(x.shape), trained)',
+        ),
+    ],
+    check_counting_is_free: [
+        ('counts that hang on the model', 'term.count.sum()', '(term.count + 0 * term.total).sum()'),
+    ],
+}
 
 
 def mutant(old, new):
@@ -398,9 +463,11 @@ def mutant(old, new):
     return module
 
 
-@pytest.mark.parametrize('what', MUTANTS)
-def test_mutants_are_caught(what, float64, monkeypatch):
-    old, new, check = MUTANTS[what]
+@pytest.mark.parametrize(
+    ('check', 'old', 'new'),
+    [pytest.param(check, *texts, id=what) for check, mutants in MUTANTS.items() for what, *texts in mutants],
+)
+def test_mutants_are_caught(check, old, new, float64, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mutant', ModuleType('mutant'))  # dataclasses look their module up
     broken = mutant(old, new)
     with pytest.raises((AssertionError, TypeError, ValueError)):  # JAX refuses trees and types that do not fit

@@ -129,7 +129,7 @@ def test_an_implicit_transfer_is_noticed(corpus, tmp_path, monkeypatch):
 
 
 def reads_of_the_current_step(corpus, tmp_path, monkeypatch, loop=loop) -> list[int]:
-    """Returns the steps whose numbers were read before the next step was under way. (The last of the 12 has no next.)"""
+    """Returns the steps whose numbers were read before the next step was under way. (The last has no next.)"""
     started, early, of_step, kept = [], [], {}, []
 
     def compile_step(*arguments):

@@ -70,7 +70,7 @@ def test_spec_reads_the_table():
 
 
 def test_spec_refuses_an_unknown_name():
-    with pytest.raises(UserError, match='layer_0/kernel: axis name "embd" .* Did you mean "embed"'):
+    with pytest.raises(UserError, match=r'layer_0/kernel: axis name "embd" .* Did you mean "embed"'):
         layout.spec(('embd', 'mlp'), (8, 4), SIZES, of='layer_0/kernel')
 
 
