@@ -159,7 +159,9 @@ def test_override_leaves_its_argument_alone():
 def test_a_new_name_brings_its_own_defaults_and_takes_overrides_whatever_the_order(turn):
     c = transformer()
     c.optimizer.weight_decay = 0.77
-    found = override(c, [('optimizer.name', 'momentum'), ('optimizer.momentum', '0.5'), ('optimizer.clip', '2')][::turn])
+    found = override(
+        c, [('optimizer.name', 'momentum'), ('optimizer.momentum', '0.5'), ('optimizer.clip', '2')][::turn]
+    )
     assert found.optimizer == spec('optim.momentum', momentum=0.5, clip=2.0)
 
 
