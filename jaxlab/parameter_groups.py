@@ -61,9 +61,12 @@ def split(tree: Any, names: Collection[str]) -> tuple[Any, Any]:
     return unflatten_dict({name: flat[name] for name in names}, sep='/'), unflatten_dict(others, sep='/')
 
 
-def merge(one: Any, other: Any) -> Any:
-    """Unites what `split` has split."""
-    return unflatten_dict(flatten_dict(one) | flatten_dict(other))
+def merge(*trees: Any) -> Any:
+    """Unites nested dicts, as `split` has split them; later ones win."""
+    flat: dict[str, Any] = {}
+    for tree in trees:
+        flat |= flatten_dict(tree, sep='/')
+    return unflatten_dict(flat, sep='/')
 
 
 def check_from_0(where: str = '', /, **values: float) -> None:

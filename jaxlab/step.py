@@ -15,10 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct, traverse_util
+from flax import struct
+from flax.traverse_util import flatten_dict
 
+from jaxlab import parameter_groups
 from jaxlab.optim import Optimizer
 from jaxlab.parallel import layout
+from jaxlab.parameter_groups import merge
 from jaxlab.task import Batch, Task, Term, Terms, Tree
 
 
@@ -155,15 +158,4 @@ def cut(batch: Batch, number: int) -> Batch:
 
 def split(tree: Tree, pattern: str) -> tuple[Tree, Tree]:
     """Splits nested dicts into (leaves whose name matches `pattern`, all others)."""
-    flat = traverse_util.flatten_dict(tree, sep='/')
-    matches = {name: leaf for name, leaf in flat.items() if re.match(pattern, name)}
-    others = {name: leaf for name, leaf in flat.items() if name not in matches}
-    return traverse_util.unflatten_dict(matches, sep='/'), traverse_util.unflatten_dict(others, sep='/')
-
-
-def merge(*trees: Tree) -> Tree:
-    """Unites nested dicts: what `split` undoes. Later trees win."""
-    flat: dict[str, Any] = {}
-    for tree in trees:
-        flat |= traverse_util.flatten_dict(tree, sep='/')
-    return traverse_util.unflatten_dict(flat, sep='/')
+    return parameter_groups.split(tree, [name for name in flatten_dict(tree, sep='/') if re.match(pattern, name)])

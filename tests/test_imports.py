@@ -18,7 +18,7 @@ ARROWS = {
     'models': {'nn', 'parallel'},
     'tasks': {'task', 'decode', 'models', 'parallel'},
     'task': set(),
-    'step': {'task', 'optim', 'parallel'},
+    'step': {'task', 'optim', 'parallel', 'parameter_groups'},
     'config': set(),
     'parameter_groups': set(),
     'precision': set(),
