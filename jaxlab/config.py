@@ -407,7 +407,19 @@ def from_json(text: str, allow_import: Iterable[str] = ()) -> ConfigDict:
                 f'config.{key} would import code from outside jaxlab, of package "{package}".'
                 f' If you trust it: --allow_import={package}'
             )
+    _fill(config, experiment())
     return config
+
+
+def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
+    """Gives keys and arguments that are newer than the file their defaults: a run goes on after the code has grown."""
+    for key, default in defaults.items():
+        if key not in config:
+            config[key] = default
+    for key, node in config.items():
+        if isinstance(node, ConfigDict):
+            is_part = key in ROOMS and 'name' in node
+            _fill(node, _spec(ROOMS[key], node.name, {}) if is_part else defaults.get(key, ConfigDict()))
 
 
 def outside(config: ConfigDict) -> list[tuple[str, str]]:

@@ -66,9 +66,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         shardings = layout.state_shardings(abstract, names, mesh)
         batch_sharding = layout.batch_sharding(mesh)
 
-        # 3. Nothing was refused: the workdir becomes the experiment's, and the step compiles, on a thread of its own.
-        #    Meanwhile the state is born in its shardings, or restored into them, from whatever mesh it was saved on.
-        workdirs.remember(workdir, config, data, batch)
+        # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
+        #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is this experiment's.
         step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
         arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(batch, batch_sharding)
         compiling = ThreadPoolExecutor(1).submit(compile_step, step, arguments, mesh)
@@ -76,6 +75,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
             state = jax.jit(init, out_shardings=shardings)(key)
         else:
             state = checkpoints.restore(arguments[0])
+        workdirs.remember(workdir, config, data, batch)
         start = int(state.step)
         table = layout.describe(abstract.params, names, shardings.params)
         looked_at = summary(data.splits, config.evaluate.batches)

@@ -1,6 +1,7 @@
 """Configs hold everything, can all be overridden, and answer a mistake with the right name."""
 
 import inspect
+import json
 import random
 import re
 import string
@@ -9,7 +10,7 @@ import pytest
 
 from jaxlab import config as configs
 from jaxlab import main
-from jaxlab.config import IDENTITY, ROOMS, build, experiment, leaves, override, spec
+from jaxlab.config import IDENTITY, ROOMS, build, experiment, from_json, leaves, override, spec
 from jaxlab.errors import UserError
 
 ROOM_NAMES = [(room, name) for room in ROOMS.values() for name in configs.names(room)]
@@ -357,7 +358,8 @@ def test_a_config_that_was_found_imports_nothing_unless_it_is_allowed_to(key, my
     assert '--allow_import=my_lab' in message(configs.from_json, text)
     assert '--allow_import=my_lab' in message(configs.from_json, text, ['my_la', 'nets'])
     assert not my_lab.exists()
-    assert configs.from_json(text, ['my_lab']) == c
+    found = configs.from_json(text, ['my_lab'])
+    assert configs.leaves(found)[key] == configs.leaves(c)[key]
 
 
 # --- config files ----------------------------------------------------------------------------------------------------
@@ -382,3 +384,15 @@ def test_a_config_file(tmp_path, monkeypatch):
     assert 'get_config' in message(configs.load, 'configs/mine.py')
     file.write_text('def get_config(): return 3\n')
     assert 'no sizes' in message(configs.load, 'configs/mine.py:tiny')
+
+
+def test_a_config_from_before_the_code_grew_gets_the_new_defaults():
+    config = transformer()
+    old = json.loads(configs.to_json(config))
+    del old['optimizer']['clip'], old['optimizer']['schedule']['final'], old['model']['dropout'], old['accumulate']
+    del old['checkpoint']['keep']
+    found = from_json(json.dumps(old))
+    defaults = spec('optim.' + config.optimizer.name)
+    assert found.optimizer.clip == defaults.clip and found.model.dropout == 0.0
+    assert (found.accumulate, found.checkpoint.keep) == (1, 2)
+    assert found.model.width == config.model.width
