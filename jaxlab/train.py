@@ -67,7 +67,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         batch_sharding = layout.batch_sharding(mesh)
 
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
-        #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is this experiment's.
+        #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
         step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
         arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(batch, batch_sharding)
         compiling = ThreadPoolExecutor(1).submit(compile_step, step, arguments, mesh)
