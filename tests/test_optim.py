@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ml_collections import ConfigDict
 
 from jaxlab import config as configs
 from jaxlab import optim, schedules
@@ -380,7 +379,8 @@ def test_groups_that_are_wrong(groups, answer):
 
 def test_groups_on_the_command_line_and_on_record():
     groups = (('stack/layer_0/', {'frozen': True}), ('token.*', {'learning_rate': 1e-4, 'weight_decay': 0.0}))
-    config = ConfigDict({'optimizer': spec('optim.adamw')})
+    config = configs.experiment()
+    config.optimizer = spec('optim.adamw')
     found = configs.override(config, [('optimizer.groups', repr(groups))])
     assert found.optimizer == spec('optim.adamw', groups=groups)
     back = configs.from_json(configs.to_json(found))

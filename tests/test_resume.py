@@ -67,8 +67,8 @@ def kill_and_resume(place: Path, workdir: Path, kills: list[int], signal_number:
                 resumed.append(int(line.split()[-1]))
             if kill is not None and line.startswith('step') and int(line.split()[1]) >= kill:
                 process.send_signal(signal_number)
-                if signal_number == signal.SIGKILL:
-                    break
+                break
+        process.stdout.read()
         process.stdout.close()
         process.wait(60)
         if kill is None:
