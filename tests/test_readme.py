@@ -82,10 +82,11 @@ def test_its_commands_parse():
     [
         [('model.name', 'my_lab.bigram'), ('model.rank', '16'), ('log.sample_every', '0')],
         [('data.name', 'my_lab.counting'), ('data.length', '48')],
+        [('task.name', 'my_lab.calm_language_model'), ('task.z', '1e-3')],
     ],
-    ids=['model', 'data'],
+    ids=['model', 'data', 'task'],
 )
-def test_its_model_and_data_set_train(lab, tmp_path, overrides):
+def test_its_model_data_set_and_task_train(lab, tmp_path, overrides):
     rows: list[dict] = []
 
     class Recorder:
