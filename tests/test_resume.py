@@ -80,19 +80,21 @@ def kill_and_resume(place: Path, workdir: Path, kills: list[int], signal_number:
 
 def test_killed_run_equals_the_unbroken_one(place, unbroken):
     choose = random.Random(1)
-    kills = [choose.randint(2 * EVERY + 2, 30), choose.randint(45, STEPS - 5)]
+    kills = [choose.randint(2 * EVERY + 2, 30), choose.randint(42, 48)]
     resumed = kill_and_resume(place, place / 'killed', kills, signal.SIGKILL)
     assert len(resumed) == len(kills), 'every start after the first one resumes'
     for at, kill in zip(resumed, kills, strict=True):
         # A save is asynchronous, so the newest one may not have been committed; the one before it was.
-        assert 0 < at <= kill + 2 and kill - at <= 2 * EVERY
+        assert 0 < at <= kill + EVERY and kill - at <= 2 * EVERY
     assert rows(place / 'killed') == rows(unbroken)
     assert parameters(place / 'killed') == parameters(unbroken)
 
 
 def test_ctrl_c_saves_the_step_it_was_in(place, unbroken):
-    (at,) = kill_and_resume(place, place / 'stopped', [23], signal.SIGINT)
-    assert at >= 23 and at % EVERY, 'stopped, and saved, between two regular saves'
+    # No regular save comes before the end, so what is found was saved because of the signal.
+    more = f'--config.checkpoint.every={STEPS}'
+    (at,) = kill_and_resume(place, place / 'stopped', [23], signal.SIGINT, more)
+    assert 23 <= at < STEPS
     assert rows(place / 'stopped') == rows(unbroken)
     assert parameters(place / 'stopped') == parameters(unbroken)
 
