@@ -1,7 +1,7 @@
 """The main job: a decoder-only transformer that learns to write Python from the standard library's own source text.
 
 python -m jaxlab.main --config=configs/transformer.py               a few minutes on two cores
-python -m jaxlab.main --config=configs/transformer.py:small         half an hour on two cores
+python -m jaxlab.main --config=configs/transformer.py:small         about half an hour on two cores
 … --config.data.path=my_texts/                                      your own .txt or .jsonl files instead
 … --config=configs/transformer.py:gpt2 --config.data.processor.path=gpt2_vocabulary/         published sizes
 """
@@ -52,7 +52,7 @@ def tiny(c: ConfigDict) -> None:
 
 
 def small(c: ConfigDict) -> None:
-    """The best that half an hour on two cores gives."""
+    """Sized for half an hour on two cores that do nothing else."""
     default(c)
     c.steps = 1200  # about two epochs
     c.model.update(layers=6, width=256)  # 5.3 M parameters

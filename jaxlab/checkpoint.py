@@ -79,11 +79,6 @@ class Checkpoints:
         args = {name: ocp.args.StandardRestore(tree) for name, tree in items.items() if jax.tree.leaves(tree)}
         return wanted, dict(self._manager.restore(wanted, args=ocp.args.Composite(**args)))
 
-    def wait(self) -> None:
-        """Returns when all saves are on disk."""
-        if self._opened is not None:
-            self._opened.wait_until_finished()
-
     def close(self) -> None:
         """Waits for saves, and lets go of Orbax's threads."""
         if self._opened is not None:
