@@ -14,6 +14,7 @@ PROGRAMS = ROOT / '.pytest_cache/programs'
 # and programs are kept. One is found again by its own text and every setting, so new code never meets an old program.
 FLAGS = ['--xla_force_host_platform_device_count=8', '--xla_backend_optimization_level=0']
 os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ['JAXLAB_LANG'] = 'en'  # whatever the locale of the machine
 os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *FLAGS])
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(PROGRAMS))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
