@@ -8,7 +8,7 @@ import os
 
 
 def language() -> str:
-    """Returns 'zh' or 'en': what JAXLAB_LANG says, or else the locale (LC_ALL, LC_MESSAGES, LANG, as POSIX orders them)."""
+    """Returns "zh" or "en": what JAXLAB_LANG says, or else the locale (LC_ALL, LC_MESSAGES, LANG, in this order)."""
     for variable in ('JAXLAB_LANG', 'LC_ALL', 'LC_MESSAGES', 'LANG'):
         if chosen := os.environ.get(variable):
             return 'zh' if chosen.lower().startswith('zh') else 'en'
