@@ -1,0 +1,65 @@
+"""Interleaved rounds: every candidate runs once in each round, so that what disturbs the machine disturbs them all.
+
+A machine that others use has fast and slow minutes. Two programs measured one after the other differ by its moods; in
+rounds each is compared with the other of the same moment, and the median of many such ratios is steady.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def interleave(candidates: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Returns the seconds of each candidate in each round.
+
+    Args:
+      candidates: what to time, by name. Each does all of its work before it returns (it waits for its device). One that
+        returns a float has timed itself, and that many seconds count.
+      rounds: how many. The order is turned by one from round to round, so that nobody always runs first.
+      warm_up: rounds that are not counted: compilation, caches.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    names = list(candidates)
+    for number in range(-warm_up, rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            start = time.perf_counter()
+            own = candidates[name]()
+            taken = own if isinstance(own, float) else time.perf_counter() - start
+            if number >= 0:
+                seconds[name].append(taken)
+    return seconds
+
+
+def summary(seconds: Mapping[str, list[float]], reference: str, work: float = 0.0) -> dict[str, dict[str, float]]:
+    """Returns, for each candidate, what there is to say of its rounds.
+
+    Args:
+      seconds: as `interleave` returns them.
+      reference: the candidate that others are compared with.
+      work: how much is done in one call (tokens, FLOPs), for a rate; 0: none.
+
+    Returns:
+      name -> {'median': seconds, 'fastest': seconds, 'speed': median over rounds of reference's seconds / its own
+      (above 1: faster than the reference), 'rate': work / median}.
+    """
+    found = {}
+    for name, taken in seconds.items():
+        median = statistics.median(taken)
+        speed = statistics.median(other / own for other, own in zip(seconds[reference], taken, strict=True))
+        found[name] = {'median': median, 'fastest': min(taken), 'speed': speed}
+        if work:
+            found[name]['rate'] = work / median
+    return {
+        name: {key: float(f'{value:.5g}') for key, value in row.items()} for name, row in found.items()
+    }  # five digits are more than the machine can repeat
+
+
+def show(rows: Mapping[str, Mapping[str, float]], unit: str = '') -> None:
+    """Prints a summary as a table."""
+    width = max(map(len, rows))
+    for name, row in rows.items():
+        rate = f'{row["rate"]:14,.0f} {unit}' if 'rate' in row else ''
+        times = f'median {1e3 * row["median"]:10.2f} ms   fastest {1e3 * row["fastest"]:10.2f} ms'
+        print(f'  {name:{width}}  {times}   {row["speed"]:5.2f} ×{rate}', flush=True)
