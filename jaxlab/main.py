@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from jaxlab import verbs
+from jaxlab.allocator import keep_freed_memory
 from jaxlab.errors import UserError, nearest
 
 
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (default: the process's own); returns the exit code."""
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
+        keep_freed_memory()  # here, while there are no threads
         return parsed.run(parsed)
     except UserError as error:
         print(f'jaxlab: {error}', file=sys.stderr)

@@ -389,8 +389,8 @@ MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, wha
         ('totals of one micro-batch', 'totals[name].sum()', 'totals[name][-1]'),
         (
             'every micro-batch the first',
-            'xs=(jnp.arange(number), micro_batches)',
-            'xs=(jnp.arange(number), jax.tree.map(lambda x: x[:1].repeat(number, 0), micro_batches))',
+            'items = (jnp.arange(number), micro_batches)',
+            'items = (jnp.arange(number), jax.tree.map(lambda x: x[:1].repeat(number, 0), micro_batches))',
         ),
     ],
     check_one_step: [

@@ -70,7 +70,9 @@ class GPT(nn.Module):
         if self.norm == 'layer':
             norm = partial(LayerNorm, self.norm_epsilon, self.bias, **dtypes)
         rotary_base = self.rotary_base if self.positions == 'rotary' else 0.0
-        attention = partial(Attention, self.heads, self.kv_heads, rotary_base, self.bias, init, out_init, **dtypes)
+        attention = partial(
+            Attention, self.heads, self.kv_heads, rotary_base, self.bias, init, out_init, **dtypes, causal=True
+        )
         mlp = partial(MLP, self.mlp_width, self.activation, self.bias, init, out_init, **dtypes)
 
         rows = -(-self.vocabulary // self.vocabulary_multiple) * self.vocabulary_multiple
