@@ -6,12 +6,14 @@
 
 Both sides train the same weights on the same tokens with the same AdamW, and their losses must agree. Ours is the step
 of `jaxlab.train`, with all that it reports. Theirs is at its best: fused attention, dropout 0, the loss straight from
-the logits, the fused optimizer. In float32 on a CPU, in bfloat16 over float32 parameters on a GPU.
+the logits, the fused optimizer. Each side has a process of its own, and they take turns. In float32 on a CPU, in
+bfloat16 over float32 parameters on a GPU.
 """
 
 # b batch, t time
 
 import argparse
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +25,8 @@ import rounds
 import torch
 
 from jaxlab import optim, train
-from jaxlab import step as steps
+from jaxlab import step as training_step
+from jaxlab.allocator import keep_freed_memory
 from jaxlab.config import spec
 from jaxlab.parallel import layout
 from jaxlab.tasks import language_model
@@ -59,13 +62,13 @@ def make_ours(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], mesh: Any)
     names = layout.names(jax.eval_shape(task.init, jax.random.key(0), shapes)[0])
     schedule = spec('schedules.constant')
     optimizers = [optim.adamw(names, 100, learning_rate=RATE, weight_decay=DECAY, schedule=schedule, clip=0.0)]
-    state = jax.jit(lambda key: steps.init(task, optimizers, 0.0, shapes, key))(jax.random.key(0))
+    state = jax.jit(lambda key: training_step.init(task, optimizers, 0.0, shapes, key))(jax.random.key(0))
     sharding = layout.batch_sharding(mesh)
     shardings = layout.state_shardings(jax.eval_shape(lambda: state), names, mesh)
     state = jax.device_put(state, shardings)
     params = jax.device_get(state.params)
     arguments: Any = layout.with_shardings(state, shardings), {}, layout.with_shardings(shapes, sharding)
-    compiled = train.compile_step(steps.make_step(task, optimizers), arguments, mesh)
+    compiled = train.compile_step(training_step.make_step(task, optimizers), arguments, mesh)
 
     def run() -> list[float]:
         nonlocal state
@@ -111,47 +114,62 @@ def make_theirs(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], params: 
     return run
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument('--size', default='10m', choices=gpt_peer.SIZES)
-    arguments.add_argument('--rounds', type=int, default=9)
-    arguments.add_argument('--steps', type=int, default=0, help='in a round; default: about two seconds of them')
-    arguments.add_argument('--only', default='', help='one side alone, such as jaxlab; nothing is written')
-    options = arguments.parse_args()
-    size = gpt_peer.SIZES[options.size]
+SIDES = ('jaxlab', 'torch eager', 'torch compiled')
+
+
+def serve(side: str, size: gpt_peer.Size, steps: int) -> None:
+    """Is one side of the comparison: says its first losses, then trains `steps` more steps whenever it is asked to."""
     torch.set_num_threads(record.machine()['cores'])
     torch.backends.cuda.matmul.allow_tf32 = True
-    data = batches(size, options.steps or {'10m': 2, '0.8m': 20, 'gpt2': 20}[options.size])
-
+    if side == 'jaxlab':
+        keep_freed_memory()  # as jaxlab.main does it
+    data = batches(size, steps)
     mesh = layout.make_mesh({'data': 1})
     with jax.set_mesh(mesh):
         run, params = make_ours(size, data, mesh)
-        runs = {'jaxlab': run}
-        for name, compiled in {'torch eager': False, 'torch compiled': True}.items():
-            if options.only in ('', name):
-                runs[name] = make_theirs(size, data, params, compiled)
-        if options.only:
-            runs = {options.only: runs[options.only]}
-        first = {name: run() for name, run in runs.items()}  # from the same weights: what both say must agree
-        for name, losses in first.items():
-            print(f'{name:16} first losses {losses[:5]}', flush=True)
-        apart = max(np.abs(np.subtract(losses, next(iter(first.values())))).max() for losses in first.values())
-        assert apart < (0.05 if gpt_peer.on_gpu() else 1e-3), f'not the same training: losses {apart} apart'
-        seconds = rounds.interleave(runs, options.rounds)
+        if side != 'jaxlab':
+            run = make_theirs(size, data, params, compiled=side == 'torch compiled')
+        count = sum(leaf.size for leaf in jax.tree.leaves(params))
+        said = {'losses': run(), 'parameters': count, 'device': jax.devices()[0].device_kind}
+        rounds.serve(said | {'dtype': str(np.dtype(gpt_peer.compute_dtype()))}, run)
 
-    tokens = len(data) * size.batch * size.length
-    best = min((name for name in runs if name != 'jaxlab'), key=lambda name: min(seconds[name]), default='jaxlab')
-    found = rounds.summary(seconds, best, tokens)
-    count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    print(f'{count:,} parameters, {size.batch} × {size.length} tokens a step, {len(data)} steps a round; × {best}')
-    rounds.show(found, 'tokens/s')
-    if options.only:
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument('--size', default='10m', choices=gpt_peer.SIZES)
+    arguments.add_argument('--rounds', type=int, default=15)
+    arguments.add_argument('--steps', type=int, default=0, help='in a round; default: about two seconds of them')
+    arguments.add_argument('--side', default='', choices=SIDES, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    size = gpt_peer.SIZES[options.size]
+    steps = options.steps or {'10m': 2, '0.8m': 40, 'gpt2': 20}[options.size]
+    if options.side:
+        serve(options.side, size, steps)
         return
+
+    shared = (__file__, f'--size={options.size}', f'--steps={steps}')
+    workers = {side: rounds.Worker(*shared, f'--side={side}') for side in SIDES}
+    said = {side: worker.said for side, worker in workers.items()}
+    for side, words in said.items():
+        print(f'{side:16} first losses {words["losses"][:5]}', flush=True)
+    losses = np.array([words['losses'] for words in said.values()])
+    apart = np.abs(losses - losses[0]).max()
+    about = said['jaxlab']
+    assert apart < (0.05 if gpt_peer.on_gpu() else 1e-3), f'not the same training: losses {apart} apart'
+    seconds = rounds.interleave(workers, options.rounds)
+    for worker in workers.values():
+        worker.close()
+
+    tokens = steps * size.batch * size.length
+    best = min(SIDES[1:], key=lambda side: statistics.median(seconds[side]))
+    found = rounds.summary(seconds, best, tokens)
+    print(f'{about["parameters"]:,} parameters, {size.batch} × {size.length} tokens a step, {steps} steps a round')
+    rounds.show(found, 'tokens/s')
     result = {
-        'size': vars(size) | {'parameters': count},
-        'dtype': str(np.dtype(gpt_peer.compute_dtype())),
-        'device': jax.devices()[0].device_kind,
-        'steps_in_a_round': len(data),
+        'size': vars(size) | {'parameters': about['parameters']},
+        'dtype': about['dtype'],
+        'device': about['device'],
+        'steps_in_a_round': steps,
         'rounds': options.rounds,
         'losses_apart': float(f'{apart:.2g}'),
         'reference': best,
