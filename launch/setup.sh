@@ -47,9 +47,9 @@ chinese() {
     'nvidia-smi is here but sees no GPU') echo '有 nvidia-smi，但它没有发现 GPU' ;;
     'the NVIDIA driver is for CUDA %s and jax needs 12 or newer: update the driver to use the GPU')
       echo 'NVIDIA 驱动只支持 CUDA %s，而 jax 需要 12 或更新：要使用 GPU，请更新驱动' ;;
-    'an NVIDIA GPU, its driver for CUDA %s') echo 'NVIDIA GPU，驱动支持 CUDA %s' ;;
-    'an NVIDIA GPU of compute capability %s') echo 'NVIDIA GPU，计算能力 %s' ;;
-    'a TPU') echo 'TPU' ;;
+    'an NVIDIA GPU, its driver for CUDA %s') echo '一块 NVIDIA GPU，驱动支持 CUDA %s' ;;
+    'an NVIDIA GPU of compute capability %s') echo '一块 NVIDIA GPU，计算能力 %s' ;;
+    'a TPU') echo '一块 TPU' ;;
     '--device=cuda, but %s; CUDA 12 runs on every driver since 525') echo '--device=cuda，但是%s；CUDA 12 可用于 525 以来的所有驱动' ;;
     '--device=%s is not one of cpu, cuda, tpu (cuda12 and cuda13 choose the version too).')
       echo '--device=%s 不在 cpu, cuda, tpu 之中（cuda12 和 cuda13 同时指定版本）。' ;;
