@@ -63,11 +63,12 @@ chinese() {
     "installing jaxlab%s; every word of pip's is in .venv/install.log") echo '正在安装 jaxlab%s；pip 的全部输出在 .venv/install.log 里' ;;
     '  unpacking') echo '  正在解包' ;;
     'the installation failed, for the reason above. If the network is slow or closed, set PIP_INDEX_URL to a mirror near you and try again.')
-      echo '安装失败，原因见上。如果网络很慢或不通，请把 PIP_INDEX_URL 设为邻近的镜像再试。' ;;
+      echo '安装失败，原因见上。如果网络很慢或不通，请把 PIP_INDEX_URL 设为附近的镜像再试。' ;;
     'installed in %s s; .venv takes %s MB') echo '安装用了 %s 秒；.venv 占 %s MB' ;;
     'jax for the CPU%s') echo '使用 CPU 版的 jax%s' ;;
     'jax[%s]%s; --device=cpu overrides') echo '使用 jax[%s]%s；--device=cpu 可改用 CPU' ;;
-    'nothing to do') echo '无事可做' ;;
+    ' (%s)') echo '（%s）' ;;
+    'nothing to do') echo '已经就绪，无需安装' ;;
     '%s is not a flag of setup.sh: it knows --device, --extras and --dry_run.') echo '%s 不是 setup.sh 的选项：可用的有 --device、--extras 和 --dry_run。' ;;
     'torch and transformers are not here: tests that compare with them are skipped (launch/setup.sh --extras=reference)')
       echo '没有 torch 和 transformers：跳过与它们比较的测试（launch/setup.sh --extras=reference 可安装）' ;;
@@ -260,8 +261,8 @@ set_up() {
 
   if [[ -n $missing ]]; then
     case $device in
-      cpu) say 'jax for the CPU%s' "${why:+ ($why)}" ;;
-      *) say 'jax[%s]%s; --device=cpu overrides' "$device" "${why:+ ($why)}" ;;
+      cpu) say 'jax for the CPU%s' "${why:+$(words ' (%s)' "$why")}" ;;
+      *) say 'jax[%s]%s; --device=cpu overrides' "$device" "${why:+$(words ' (%s)' "$why")}" ;;
     esac
     if [[ -n $old_root && "$root $(venv_version)" != "$old_root $old_version" ]] || ! can_install "$device"; then
       make_venv

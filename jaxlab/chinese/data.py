@@ -13,14 +13,14 @@ TABLE: dict[str, str] = {
     'turning {megabytes:.1f} MB of text into tokens, once': '正在把 {megabytes:.1f} MB 文本转成词元，只需这一次',
     'config.data.processor: this vocabulary loses text of "{document}", so bits per byte would mean nothing.\n'
     'Use one that keeps every byte, such as --config.data.processor.name=bpe': (
-        'config.data.processor：这个词表会丢失“{document}”里的文本，每字节比特数就没有意义了。\n'
+        'config.data.processor：这个词表会丢失“{document}”里的部分文本，每字节比特数就没有意义了。\n'
         '请换一个保留每个字节的，例如 --config.data.processor.name=bpe'
     ),
     'config.data.path: {corpus} leaves no text to train on. Held out: {rule}.': (
-        'config.data.path：没有剩下可用来训练的文本（{corpus}）。留出部分：{rule}。'
+        'config.data.path：没有可供训练的文本（{corpus}）。留出部分：{rule}。'
     ),
     'config.data.path: {corpus} leaves no text to evaluate on. Held out: {rule}.': (
-        'config.data.path：没有剩下可用来评估的文本（{corpus}）。留出部分：{rule}。'
+        'config.data.path：没有可供评估的文本（{corpus}）。留出部分：{rule}。'
     ),
     'Nothing can be written to the cache in "{folder}": {error}.\nThe variable JAXLAB_CACHE can name another folder.': (
         '无法写入缓存文件夹“{folder}”：{error}。\n可用环境变量 JAXLAB_CACHE 指定别的文件夹。'
@@ -73,7 +73,7 @@ TABLE: dict[str, str] = {
     ),
     'path: the vocabulary in "{path}" cannot be read: {error}': 'path：无法读取“{path}”里的词表：{error}',
     'path: "{file}" is no byte-level vocabulary (byte-pair encoding over bytes).': (
-        'path：“{file}”不是字节级词表（在字节上做的 BPE）。'
+        'path：“{file}”不是字节级词表（基于字节的 BPE）。'
     ),
     'end_of_text="{token}" is no token of "{path}".{nearest}': 'end_of_text="{token}" 不是“{path}”里的词元。{nearest}',
 }

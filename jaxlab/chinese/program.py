@@ -58,11 +58,11 @@ TABLE: dict[str, str] = {
     'what the text starts with': '文本的开头',
     'how many to write (default 200)': '写多少个词元（默认 200）',
     '0: always the likeliest; 1: as the model says (default 0.8)': (
-        '0：总取最可能的词元；1：按模型给出的概率（默认 0.8）'
+        '0：总取最可能的词元；1：按模型给出的概率取（默认 0.8）'
     ),
-    'choose among the k likeliest only; 0: among all': '只在最可能的 k 个词元中选；0：在全部词元中选',
-    'choose among the likeliest that make up p of the probability': '只在概率合计为 p 的最可能的词元中选',
-    'of the choices: the same seed writes the same text': '选词的随机种子：种子相同，写出的文本就相同',
+    'choose among the k likeliest only; 0: among all': '只从最可能的 k 个词元中选；0：从全部词元中选',
+    'choose among the likeliest that make up p of the probability': '只从累计概率达到 p 的最可能的词元中选',
+    'of the choices: the same seed writes the same text': '采样的随机种子：种子相同，写出的文本就相同',
     # --- config ---
     '"{path}": a part is named by its room and name, such as "models.gpt"; rooms: {rooms}.': (
         '“{path}”：部件要写成“类别.名字”，例如“models.gpt”；类别有 {rooms}。'
@@ -80,7 +80,7 @@ TABLE: dict[str, str] = {
         '名字“{name}”：Python 搜索路径上没有模块 {module}（可用 PYTHONPATH=… 添加文件夹）。'
     ),
     'name "{name}": {file} has no function make(…).': '名字“{name}”：{file} 里没有函数 make(…)。',
-    '"{name}" is not in {room}: {alternatives}': '{room} 里没有“{name}”：{alternatives}',
+    '"{name}" is not in {room}: {alternatives}': '{room} 里没有“{name}”；{alternatives}',
     'config.{key} ({name}): {error}.': 'config.{key}（{name}）：{error}。',
     'config.{key}: {error}': 'config.{key}：{error}',
     '--config={argument}: there is no file {path}.{nearest}': '--config={argument}：没有文件 {path}。{nearest}',
@@ -90,7 +90,7 @@ TABLE: dict[str, str] = {
     '--config={argument}: {path} has no sizes; --config={path} is all there is.': (
         '--config={argument}：{path} 不分规模，请直接写 --config={path}。'
     ),
-    'size "{size}": {alternatives}': '没有规模“{size}”：{alternatives}',
+    'size "{size}": {alternatives}': '没有“{size}”这个规模；{alternatives}',
     '--config.{key}={text}: {error}': '--config.{key}={text}：{error}',
     '--config.{key}: the config has no such key.{nearest}': '--config.{key}：配置里没有这个键。{nearest}',
     '--config.{key} is a group of keys: {keys}': '--config.{key} 是一组键：{keys}',
@@ -134,7 +134,7 @@ TABLE: dict[str, str] = {
     ),
     'the data have changed since {workdir} was begun (fingerprint {before} → {now}).\n'
     'Give a new --workdir to train on the new data, or bring the old data back.': (
-        '{workdir} 开始训练之后，数据变了（指纹 {before} → {now}）。\n'
+        '自 {workdir} 开始训练以来，数据已经改变（指纹 {before} → {now}）。\n'
         '要用新数据训练，请换一个 --workdir；否则请恢复原来的数据。'
     ),
     '--workdir={workdir}: {error}.': '--workdir={workdir}：{error}。',
@@ -153,5 +153,5 @@ TABLE: dict[str, str] = {
     ),
     'the first {first} of {all} batches of {name}': '{name} 的前 {first} 批（共 {all} 批）',
     'all of {name}': '{name} 的全部',
-    '{name}: ending after this step; once more ends at once': '{name}：这一步完成后结束；再来一次则立即结束',
+    '{name}: ending after this step; once more ends at once': '{name}：完成当前这一步后结束；再收到一次则立即结束',
 }

@@ -11,13 +11,13 @@ TABLE: dict[str, str] = {
         'kv_heads={kv_heads} 不能整除 heads={heads}；{near} 可以。'
     ),
     'positions=rotary turn pairs, and width / heads = {size} is odd; change one of them.': (
-        'positions=rotary 把分量两两旋转，而 width / heads = {size} 是奇数；请改其中之一。'
+        'positions=rotary 要把各维两两配对来旋转，而 width / heads = {size} 是奇数；请改其中一个。'
     ),
     'vocabulary={vocabulary}, and the data have {wanted}; 0 takes what the data have.': (
-        'vocabulary={vocabulary}，而数据有 {wanted} 个词元；0 表示与数据相同。'
+        'vocabulary={vocabulary}，而数据的词表大小是 {wanted}；0 表示与数据相同。'
     ),
     'context={context}, and rows of data have {length} tokens; 0 takes what the data have.': (
-        'context={context}，而数据的一行有 {length} 个词元；0 表示与数据相同。'
+        'context={context}，而数据每行有 {length} 个词元；0 表示与数据相同。'
     ),
     '{count} tokens in a row, and positions for context={context}: shorten the row.': (
         '一行有 {count} 个词元，而位置只到 context={context}：请缩短这一行。'
@@ -30,7 +30,7 @@ TABLE: dict[str, str] = {
     ),
     'the prompt is not UTF-8: its character {number} is broken.': '提示词不是 UTF-8 编码：第 {number} 个字符已损坏。',
     'The prompt is empty: give at least one token, such as end-of-text, after which texts begin.': (
-        '提示词是空的：至少要给出一个词元，例如 end-of-text，文本都从它后面开始。'
+        '提示词是空的：至少要给出一个词元，例如文本结束符，文本都从它之后开始。'
     ),
     'The prompt has {count} tokens, and the model looks back on {context}: shorten the prompt.': (
         '提示词有 {count} 个词元，而模型的上下文只有 {context} 个：请缩短提示词。'
@@ -53,7 +53,7 @@ TABLE: dict[str, str] = {
     ),
     '{name}={value}: a factor between 0 and 1 is wanted.': '{name}={value}：应为 0 到 1 之间的系数。',
     'at={at}: parts of the way, between 0 and 1, are wanted, such as (0.5, 0.75).': (
-        'at={at}：应为训练进度，在 0 到 1 之间，例如 (0.5, 0.75)。'
+        'at={at}：应为 0 到 1 之间的训练进度，例如 (0.5, 0.75)。'
     ),
     'final=0: an exponential never gets there; take more than 0, such as 0.01.': (
         'final=0：指数衰减永远到不了 0；请取大于 0 的数，例如 0.01。'
@@ -63,13 +63,13 @@ TABLE: dict[str, str] = {
     ),
     'warmup={warmup}: a number of steps is wanted, or 0 for none.': 'warmup={warmup}：应为步数，0 表示不预热。',
     "horizon={horizon}: a step number is wanted, or 0 for the run's last step.": (
-        'horizon={horizon}：应为第几步，0 表示训练的最后一步。'
+        'horizon={horizon}：应为某一步的编号，0 表示训练的最后一步。'
     ),
     "groups: {group!r} is no pair such as in (('stack/', {{'frozen': True}}),).": (
-        "groups：{group!r} 不是成对的设置；应像 (('stack/', {{'frozen': True}}),) 里的那样。"
+        "groups：{group!r} 不是“模式、设置”这样的一对；正确的写法如 (('stack/', {{'frozen': True}}),)。"
     ),
     'groups: "{pattern}": no override "{key}"; they are {keys}.{nearest}': (
-        'groups：“{pattern}”：没有设置“{key}”；可选的有 {keys}。{nearest}'
+        'groups：“{pattern}”：“{key}”不是可覆盖的设置；可选的有 {keys}。{nearest}'
     ),
     'groups: "{pattern}": {key}={value!r}: {wanted} is wanted.': 'groups：“{pattern}”：{key}={value!r}：应为{wanted}。',
     'True or False': '布尔值（True 或 False）',
@@ -115,8 +115,8 @@ TABLE: dict[str, str] = {
     ),
     'config.mesh.{axis}={size}: nothing in this model is split over mesh axis "{axis}", so {idle} of every {size}'
     ' devices would repeat the work of the first. Set config.mesh.{axis}=1 and config.mesh.data={size}.': (
-        'config.mesh.{axis}={size}：这个模型里没有什么沿网格轴“{axis}”切分，每 {size} 个设备中会有 {idle}'
-        ' 个重复第一个的工作。请设 config.mesh.{axis}=1 和 config.mesh.data={size}。'
+        'config.mesh.{axis}={size}：这个模型里没有任何数组沿网格轴“{axis}”切分，每 {size} 个设备里就有 {idle}'
+        ' 个在重复第一个的工作。请设 config.mesh.{axis}=1 和 config.mesh.data={size}。'
     ),
     '{used} of {seen} × {kind}': '{used} × {kind}（共 {seen} 个）',
     '{devices}, mesh {shape}': '{devices}，网格 {shape}',

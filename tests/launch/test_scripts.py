@@ -295,7 +295,7 @@ def test_speaks_chinese_where_that_is_asked_for(machine: Machine):
     machine.gpu('11.4')
     for environment in ({'JAXLAB_LANG': 'zh'}, {'LANG': 'zh_CN.UTF-8'}, {'LC_ALL': 'zh_TW.UTF-8', 'LANG': 'C'}):
         plan = machine.plan(**environment)
-        assert 'jaxlab: 使用 CPU 版的 jax (NVIDIA 驱动只支持 CUDA 11，' in plan
+        assert 'jaxlab: 使用 CPU 版的 jax（NVIDIA 驱动只支持 CUDA 11，' in plan
         assert f'jaxlab: 将会建立 {machine.clone}/.venv，使用 {machine.bin}/python3\n' in plan
     for environment in ({'JAXLAB_LANG': 'en', 'LANG': 'zh_CN'}, {'LC_MESSAGES': 'C', 'LANG': 'zh_CN'}, {'LANG': 'C'}):
         assert 'jaxlab: jax for the CPU (the NVIDIA driver is for CUDA 11' in machine.plan(**environment)
