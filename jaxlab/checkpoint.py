@@ -70,9 +70,13 @@ class Checkpoints:
         saved = self._manager.all_steps() if self.latest() is not None else []
         wanted = max(saved, default=-1) if step is None else step
         if wanted not in saved:
-            there = f'there are {", ".join(map(str, saved))}' if saved else 'there is none'
+            workdir, steps = self._folder.parent, ', '.join(map(str, saved))
+            if step is None:
+                raise UserError('{workdir}: no checkpoint; there is none.', workdir=workdir)
+            if not saved:
+                raise UserError('{workdir}: no checkpoint of step {step}; there is none.', workdir=workdir, step=step)
             raise UserError(
-                f'{self._folder.parent}: no checkpoint{"" if step is None else f" of step {step}"}; {there}.'
+                '{workdir}: no checkpoint of step {step}; there are {steps}.', workdir=workdir, step=step, steps=steps
             )
         import orbax.checkpoint as ocp
 

@@ -7,6 +7,7 @@ import jax
 
 from jaxlab import config as configs
 from jaxlab.data.stream import Split
+from jaxlab.messages import say
 from jaxlab.scores import Score
 from jaxlab.task import Batch, Task, Tree
 
@@ -54,6 +55,9 @@ def summary(splits: Mapping[str, Split], wanted: int) -> str:
     """Returns one line for the screen: how much of each split is read when `wanted` batches are."""
     parts = []
     for name, split in splits.items():
-        some = f'the first {count(split, wanted)} of {split.batches} batches of '
-        parts.append((some if count(split, wanted) < split.batches else 'all of ') + name)
+        if (first := count(split, wanted)) < split.batches:
+            some = say('the first {first} of {all} batches of {name}', first=first, all=split.batches, name=name)
+            parts.append(some)
+        else:
+            parts.append(say('all of {name}', name=name))
     return ', '.join(parts)

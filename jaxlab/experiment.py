@@ -19,6 +19,7 @@ from jaxlab.checkpoint import Checkpoints
 from jaxlab.data.stream import prefetch
 from jaxlab.errors import UserError, nearest
 from jaxlab.evaluation import count, make_evaluate, make_scores
+from jaxlab.messages import say
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
 from jaxlab.task import Tree
@@ -92,10 +93,19 @@ class Experiment:
             self.config.data, self.config.batch_size, self.config.seed, rows, self.processor, key='data'
         )
         if split not in data.splits:
-            raise UserError(f'--split={split}: the data have {", ".join(data.splits)}.{nearest(split, data.splits)}')
+            raise UserError(
+                '--split={split}: the data have {splits}.{nearest}',
+                split=split,
+                splits=', '.join(data.splits),
+                nearest=nearest(split, data.splits),
+            )
         if data.fingerprint != (trained_on := workdirs.read_data(self.workdir)['fingerprint']):
             print(
-                f'note: these are not the data of the training run (fingerprint {data.fingerprint}, not {trained_on})'
+                say(
+                    'note: these are not the data of the training run (fingerprint {found}, not {trained_on})',
+                    found=data.fingerprint,
+                    trained_on=trained_on,
+                )
             )
         part = data.splits[split]
         place = partial(layout.place, sharding=layout.batch_sharding(self.mesh))

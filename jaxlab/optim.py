@@ -187,7 +187,7 @@ def adafactor(
     """
     for name, value in {'decay': decay, 'threshold': threshold}.items():
         if value <= 0:
-            raise UserError(f'{name}={value}: a number above 0 is wanted.')
+            raise UserError('{name}={value}: a number above 0 is wanted.', name=name, value=value)
     _check_epsilon(epsilon)
     factored = optax.scale_by_factored_rms(decay_rate=decay, min_dim_size_to_factor=factor_from, epsilon=epsilon)
     return _each_layer(
@@ -235,7 +235,7 @@ def muon(
     """
     _check_decays(momentum=momentum)
     if iterations < 1:
-        raise UserError(f'iterations={iterations}: at least 1 is wanted.')
+        raise UserError('{name}={value}: at least {least} is wanted.', name='iterations', value=iterations, least=1)
 
     def is_hidden(leaf_names: tuple[str, ...]) -> bool:
         return is_matrix(leaf_names) and 'table' not in leaf_names
@@ -310,9 +310,11 @@ def _adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransform
 def _check_decays(**decays: float) -> None:
     for name, value in decays.items():
         if not 0 <= value < 1:
-            raise UserError(f'{name}={value}: a decay is at least 0 and below 1.')
+            raise UserError('{name}={value}: a decay is at least 0 and below 1.', name=name, value=value)
 
 
 def _check_epsilon(epsilon: float) -> None:
     if epsilon <= 0:
-        raise UserError(f'epsilon={epsilon}: more than 0 is wanted, or what never had a gradient becomes 0 / 0.')
+        raise UserError(
+            'epsilon={epsilon}: more than 0 is wanted, or what never had a gradient becomes 0 / 0.', epsilon=epsilon
+        )

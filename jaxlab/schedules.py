@@ -32,7 +32,7 @@ def constant(steps: int, *, warmup: int = 0) -> Schedule:
 def step(steps: int, *, warmup: int = 0, at: tuple = (0.5, 0.75), drop: float = 0.1, horizon: int = 0) -> Schedule:
     """Stairs: times `drop` at each of the parts `at` of the way from the end of the rise to the horizon."""
     if not all(isinstance(part, int | float) and 0 <= part <= 1 for part in at):
-        raise UserError(f'at={at}: parts of the way, between 0 and 1, are wanted, such as (0.5, 0.75).')
+        raise UserError('at={at}: parts of the way, between 0 and 1, are wanted, such as (0.5, 0.75).', at=at)
     _check_factor(drop=drop)
     return _fall(warmup, steps, horizon, lambda progress: drop ** sum((progress >= part) * 1.0 for part in at))
 
@@ -72,7 +72,7 @@ def warmup_stable_decay(
     """
     _check_factor(final=final)
     if not 0 < decay <= 1:
-        raise UserError(f'decay={decay}: a part of the way, above 0 and up to 1, is wanted.')
+        raise UserError('decay={decay}: a part of the way, above 0 and up to 1, is wanted.', decay=decay)
     return _fall(warmup, steps, horizon, lambda progress: 1 - (1 - final) * jnp.maximum(1 - (1 - progress) / decay, 0))
 
 
@@ -89,12 +89,12 @@ def _rise(n: jax.Array, warmup: int) -> jax.Array:
 
 def _check(warmup: int, horizon: int) -> None:
     if warmup < 0:
-        raise UserError(f'warmup={warmup}: a number of steps is wanted, or 0 for none.')
+        raise UserError('warmup={warmup}: a number of steps is wanted, or 0 for none.', warmup=warmup)
     if horizon < 0:
-        raise UserError(f"horizon={horizon}: a step number is wanted, or 0 for the run's last step.")
+        raise UserError("horizon={horizon}: a step number is wanted, or 0 for the run's last step.", horizon=horizon)
 
 
 def _check_factor(**factors: float) -> None:
     for name, value in factors.items():
         if not 0 <= value <= 1:
-            raise UserError(f'{name}={value}: a factor between 0 and 1 is wanted.')
+            raise UserError('{name}={value}: a factor between 0 and 1 is wanted.', name=name, value=value)

@@ -9,8 +9,8 @@ import string
 import pytest
 
 from jaxlab import config as configs
-from jaxlab import main
-from jaxlab.config import IDENTITY, ROOMS, build, experiment, from_json, leaves, override, spec
+from jaxlab import main, record
+from jaxlab.config import ROOMS, build, experiment, leaves, override, spec
 from jaxlab.errors import UserError
 
 ROOM_NAMES = [(room, name) for room in ROOMS.values() for name in configs.names(room)]
@@ -296,19 +296,19 @@ def test_a_checked_config_is_locked():
 
 def test_json_round_trip():
     c = override(transformer(), [('evaluate.scores', "('accuracy', 'perplexity')"), ('optimizer.learning_rate', '0.1')])
-    back = configs.from_json(configs.to_json(c))
+    back = record.from_json(record.to_json(c))
     assert back == c
-    assert configs.identity(back) == configs.identity(c) and configs.difference(back, c) == []
+    assert record.identity(back) == record.identity(c) and record.difference(back, c) == []
     assert {key: type(value) for key, value in leaves(back).items()} == {key: type(v) for key, v in leaves(c).items()}
 
 
 def test_a_damaged_record():
-    assert 'JSON' in message(configs.from_json, configs.to_json(transformer())[:-20])
+    assert 'JSON' in message(record.from_json, record.to_json(transformer())[:-20])
 
 
 def test_identity_is_what_is_learned_and_not_how_it_runs():
     c = transformer()
-    who = configs.identity(c)
+    who = record.identity(c)
     assert re.fullmatch('[0-9a-f]{8}', who)
     same = [
         ('steps', '9'),
@@ -318,18 +318,18 @@ def test_identity_is_what_is_learned_and_not_how_it_runs():
         ('precision.compute', 'bfloat16'),
     ]
     for flag in same:
-        assert configs.identity(override(c, [flag])) == who, flag
+        assert record.identity(override(c, [flag])) == who, flag
     other = [('seed', '1'), ('batch_size', '64'), ('model.width', '32'), ('model.dropout', '0.1'), ('data.length', '8')]
     other += [('optimizer.name', 'sgd'), ('optimizer.schedule.warmup', '1'), ('task.label_smoothing', '0.1')]
-    names = {configs.identity(override(c, [flag])) for flag in other}
+    names = {record.identity(override(c, [flag])) for flag in other}
     assert len(names | {who}) == len(other) + 1
-    assert {flag[0].split('.')[0] for flag in other} == set(IDENTITY)
+    assert {flag[0].split('.')[0] for flag in other} == set(record.IDENTITY)
 
 
 def test_difference_is_in_words():
     c = transformer()
     new = override(c, [('model.width', '128'), ('steps', '5'), ('optimizer.name', 'momentum')])
-    found = configs.difference(c, new)
+    found = record.difference(c, new)
     assert 'model.width: 64 → 128' in found
     assert 'optimizer.momentum: (none) → 0.9' in found and 'optimizer.beta1: 0.9 → (none)' in found
     assert not [line for line in found if line.startswith('steps')]
@@ -354,11 +354,11 @@ def test_a_config_that_was_found_imports_nothing_unless_it_is_allowed_to(key, my
     for parent in parents:
         node = node[parent]
     node[last] = ('my_lab.nets',) if key == 'evaluate.scores' else 'my_lab.nets'
-    text = configs.to_json(c)
-    assert '--allow_import=my_lab' in message(configs.from_json, text)
-    assert '--allow_import=my_lab' in message(configs.from_json, text, ['my_la', 'nets'])
+    text = record.to_json(c)
+    assert '--allow_import=my_lab' in message(record.from_json, text)
+    assert '--allow_import=my_lab' in message(record.from_json, text, ['my_la', 'nets'])
     assert not my_lab.exists()
-    found = configs.from_json(text, ['my_lab'])
+    found = record.from_json(text, ['my_lab'])
     assert configs.leaves(found)[key] == configs.leaves(c)[key]
 
 
@@ -388,10 +388,10 @@ def test_a_config_file(tmp_path, monkeypatch):
 
 def test_a_config_from_before_the_code_grew_gets_the_new_defaults():
     config = transformer()
-    old = json.loads(configs.to_json(config))
+    old = json.loads(record.to_json(config))
     del old['optimizer']['clip'], old['optimizer']['schedule']['final'], old['model']['dropout'], old['accumulate']
     del old['checkpoint']['keep']
-    found = from_json(json.dumps(old))
+    found = record.from_json(json.dumps(old))
     defaults = spec('optim.' + config.optimizer.name)
     assert found.optimizer.clip == defaults.clip and found.model.dropout == 0.0
     assert (found.accumulate, found.checkpoint.keep) == (1, 2)

@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from jaxlab import config as configs
-from jaxlab import experiment
+from jaxlab import experiment, record
 from jaxlab.parallel import layout
 from tests.experiments import ROOT, TRANSFORMER
 
@@ -68,7 +68,7 @@ def test_every_config_of_every_size_resolves(file: Path):
     assert 'tiny' in module.SIZES and 'default' in module.SIZES
     for size in module.SIZES:
         config = configs.check(module.get_config(size))
-        assert configs.leaves(configs.from_json(configs.to_json(config))) == configs.leaves(config)
+        assert configs.leaves(record.from_json(record.to_json(config))) == configs.leaves(config)
         assert None not in configs.leaves(config).values(), 'None cannot be overridden'
         for key, value in configs.leaves(config).items():
             if not isinstance(value, tuple):  # every value can be set to itself on the command line

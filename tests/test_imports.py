@@ -23,6 +23,7 @@ ARROWS = {
     'task': set(),
     'step': {'task', 'optim', 'parallel', 'parameter_groups'},
     'config': set(),
+    'record': {'config'},
     'parameter_groups': set(),
     'precision': set(),
     'schedules': set(),

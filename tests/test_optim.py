@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from jaxlab import config as configs
-from jaxlab import optim, schedules
+from jaxlab import optim, record, schedules
 from jaxlab.config import build, spec
 from jaxlab.errors import UserError
 from jaxlab.models import gpt
@@ -383,10 +383,10 @@ def test_groups_on_the_command_line_and_on_record():
     config.optimizer = spec('optim.adamw')
     found = configs.override(config, [('optimizer.groups', repr(groups))])
     assert found.optimizer == spec('optim.adamw', groups=groups)
-    back = configs.from_json(configs.to_json(found))
+    back = record.from_json(record.to_json(found))
     assert back == found and back.optimizer.groups == groups
-    assert configs.to_json(back) == configs.to_json(found) and configs.difference(back, found) == []
-    assert configs.difference(config, found)
+    assert record.to_json(back) == record.to_json(found) and record.difference(back, found) == []
+    assert record.difference(config, found)
 
 
 # --- schedules -------------------------------------------------------------------------------------------------------
