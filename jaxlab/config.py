@@ -11,15 +11,11 @@ function with them. The folder is the registry: name 'gpt' under key 'model' is 
 'my_lab.nets.tiny', is a module of the user's own.
 """
 
-import ast
-import hashlib
 import importlib
 import importlib.util
 import inspect
-import json
-import math
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,9 +33,6 @@ ROOMS = {
     'optimizer': 'optim',
     'schedule': 'schedules',
 }
-
-# What makes two runs the same experiment. The rest (mesh, precision, steps, logging, …) may change when a run resumes.
-IDENTITY = ('model', 'task', 'data', 'optimizer', 'seed', 'batch_size')
 
 
 def experiment() -> ConfigDict:
@@ -100,10 +93,11 @@ def spec(path: str, /, **arguments: Any) -> ConfigDict:
         raise UserError(
             f'"{path}": a part is named by its room and name, such as "models.gpt"; rooms: {", ".join(ROOMS.values())}.'
         )
-    return _spec(room, path.removeprefix(room + '.'), arguments)
+    return spec_of(room, path.removeprefix(room + '.'), arguments)
 
 
-def _spec(room: str, name: str, arguments: Mapping[str, Any]) -> ConfigDict:
+def spec_of(room: str, name: str, arguments: Mapping[str, Any]) -> ConfigDict:
+    """Returns what `spec` does, of a part whose room is known."""
     defaults = {
         parameter.name: parameter.default
         for parameter in inspect.signature(part(room, name)).parameters.values()
@@ -204,30 +198,7 @@ def build(node: ConfigDict, *given: Any, key: str) -> Any:
         raise UserError(f'config.{key}: {error}' if not str(error).startswith('config.') else str(error)) from None
 
 
-# --- files and the command line --------------------------------------------------------------------------------------
-
-
-def load(argument: str) -> tuple[ConfigDict, str]:
-    """Reads 'configs/transformer.py' or 'configs/transformer.py:tiny'; returns the config and the experiment's name
-    ('transformer').
-
-    Raises:
-      UserError: no such file, no `get_config` in it, or no such size.
-    """
-    path, _, size = argument.partition(':')
-    file = Path(path)
-    if not file.is_file():
-        there = sorted(str(config) for config in Path('configs').glob('*.py'))
-        raise UserError(f'--config={argument}: there is no file {path}.{nearest(path, there)}')
-    found = importlib.util.spec_from_file_location(f'_jaxlab_config_{file.stem}', file)
-    assert found is not None and found.loader is not None
-    config_file = importlib.util.module_from_spec(found)
-    found.loader.exec_module(config_file)
-    if not hasattr(config_file, 'get_config'):
-        raise UserError(f'--config={argument}: {path} has no function get_config(size).')
-    if size and not inspect.signature(config_file.get_config).parameters:
-        raise UserError(f'--config={argument}: {path} has no sizes; --config={path} is all there is.')
-    return (config_file.get_config(size) if size else config_file.get_config()), file.stem
+# --- the whole -------------------------------------------------------------------------------------------------------
 
 
 def pick(size: str, sizes: Mapping[str, Any]) -> Any:
@@ -235,88 +206,6 @@ def pick(size: str, sizes: Mapping[str, Any]) -> Any:
     if size not in sizes:
         raise UserError(f'size "{size}": there are {", ".join(sizes)}.{nearest(size, sizes)}')
     return sizes[size]
-
-
-def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> ConfigDict:
-    """Returns `config` with values from the command line, each read by the type of the value that it replaces.
-
-    Names go first: `optimizer.name=muon` replaces the whole part by the new one's defaults, whatever order the flags
-      come in.
-
-    Args:
-      config: what to start from; it is not changed.
-      overrides: pairs such as ('model.width', '384').
-
-    Raises:
-      UserError: no such key (with the nearest right one), or a value that is not of the key's type.
-    """
-    config = config.copy_and_resolve_references()
-    overrides = list(overrides)
-    for key, text in sorted((o for o in overrides if _is_name(o[0])), key=lambda o: o[0].count('.')):
-        parent, _, _ = key.rpartition('.')
-        node = _get(config, parent, key)
-        if not isinstance(node, ConfigDict) or 'name' not in node:
-            raise _unknown(config, key)
-        if text != node.name:
-            try:
-                replacement = _spec(ROOMS[parent.rpartition('.')[2]], text, {})
-            except UserError as error:
-                raise UserError(f'--config.{key}={text}: {error}') from None
-            grandparent, _, last = parent.rpartition('.')
-            _get(config, grandparent, key)[last] = replacement
-    for key, text in overrides:
-        if not _is_name(key):
-            parent, _, last = key.rpartition('.')
-            node = _get(config, parent, key)
-            if not isinstance(node, ConfigDict) or last not in node:
-                raise _unknown(config, key)
-            node[last] = _read(key, text, node[last])
-    return config
-
-
-def _is_name(key: str) -> bool:
-    return key.endswith('.name') and key.split('.')[-2] in ROOMS
-
-
-def _get(config: ConfigDict, path: str, key: str) -> Any:
-    node = config
-    for word in path.split('.') if path else ():
-        if not isinstance(node, ConfigDict) or word not in node:
-            raise _unknown(config, key)
-        node = node[word]
-    return node
-
-
-def _unknown(config: ConfigDict, key: str) -> UserError:
-    return UserError(
-        f'--config.{key}: the config has no such key.{nearest(key, leaves(config)) or nearest(key, config)}'
-    )
-
-
-def _read(key: str, text: str, old: Any) -> Any:
-    try:
-        match old:
-            case ConfigDict():
-                raise UserError(f'--config.{key} is a group of keys: {", ".join(f"{key}.{inner}" for inner in old)}')
-            case bool():
-                return {'true': True, '1': True, 'false': False, '0': False}[text.lower()]
-            case int():
-                return int(text)
-            case float():
-                value = float(text)
-                if not math.isfinite(value):
-                    raise ValueError
-                return value
-            case tuple():
-                values = ast.literal_eval(text)  # literals only: nothing is executed
-                return tuple(values) if isinstance(values, tuple | list) else (values,)
-            case _:
-                return text
-    except (KeyError, ValueError, SyntaxError):
-        wanted = {bool: 'true or false', int: 'a whole number', float: 'a number', tuple: 'a tuple such as (1,2)'}[
-            type(old)
-        ]
-        raise UserError(f'--config.{key}={text}: {wanted} is wanted, as in --config.{key}={old}') from None
 
 
 def leaves(config: ConfigDict, prefix: str = '') -> dict[str, Any]:
@@ -365,83 +254,3 @@ def check(config: ConfigDict) -> ConfigDict:
             f'config.average={config.average}: a decay is at least 0 (no average) and below 1, such as 0.999.'
         )
     return config.lock()
-
-
-# --- on record -------------------------------------------------------------------------------------------------------
-
-
-def to_json(config: ConfigDict) -> str:
-    """Returns the resolved config as JSON text; tuples become lists."""
-    return json.dumps(config.to_dict(), indent=2) + '\n'
-
-
-def from_json(text: str, allow_import: Iterable[str] = ()) -> ConfigDict:
-    """Reads back what `to_json` wrote.
-
-    Args:
-      text: the JSON text.
-      allow_import: packages of the user's own that names in the config may reach: a config found in somebody's workdir
-        may not run code of its choice.
-
-    Raises:
-      UserError: the text is damaged, or a name reaches outside jaxlab, to a package that is not allowed.
-    """
-
-    def read(value: Any) -> Any:
-        if isinstance(value, dict):
-            return ConfigDict({key: read(inner) for key, inner in value.items()})
-        return read_plain(value)
-
-    def read_plain(value: Any) -> Any:  # a dict inside a tuple, as in groups of an optimizer, is no group of keys
-        if isinstance(value, dict):
-            return {key: read_plain(inner) for key, inner in value.items()}
-        return tuple(read_plain(inner) for inner in value) if isinstance(value, list) else value
-
-    try:
-        config = read(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise UserError(f'config.json is damaged, and no JSON any more ({error}).') from None
-    for key, package in outside(config):
-        if package not in allow_import:
-            raise UserError(
-                f'config.{key} would import code from outside jaxlab, of package "{package}".'
-                f' If you trust it: --allow_import={package}'
-            )
-    _fill(config, experiment())
-    return config
-
-
-def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
-    """Gives keys and arguments that are newer than the file their defaults: a run goes on after the code has grown."""
-    for key, default in defaults.items():
-        if key not in config:
-            config[key] = default
-    for key, node in config.items():
-        if isinstance(node, ConfigDict):
-            is_part = key in ROOMS and 'name' in node
-            _fill(node, _spec(ROOMS[key], node.name, {}) if is_part else defaults.get(key, ConfigDict()))
-
-
-def outside(config: ConfigDict) -> list[tuple[str, str]]:
-    """Returns [('model.name', 'my_lab'), …]: where a config names a part outside jaxlab, and its package."""
-    found = []
-    for key, value in leaves(config).items():
-        parts = [value] if _is_name(key) else value if key == 'evaluate.scores' else ()
-        found += [(key, name.partition('.')[0]) for name in parts if '.' in name]
-    return found
-
-
-def identity(config: ConfigDict) -> str:
-    """Returns 8 hex digits of what makes this experiment the one it is (`IDENTITY`)."""
-    what = {key: config[key].to_dict() if isinstance(config[key], ConfigDict) else config[key] for key in IDENTITY}
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def difference(old: ConfigDict, new: ConfigDict) -> list[str]:
-    """Returns lines such as 'model.width: 256 → 384' for the keys of `IDENTITY` in which two configs differ."""
-    before, after = leaves(old), leaves(new)
-    return [
-        f'{key}: {before.get(key, "(none)")} → {after.get(key, "(none)")}'
-        for key in {**before, **after}
-        if key.split('.')[0] in IDENTITY and before.get(key) != after.get(key)
-    ]

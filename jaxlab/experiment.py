@@ -14,6 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
+from jaxlab import config_text
 from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.data.stream import prefetch
@@ -131,7 +132,7 @@ def load(
     workdir = Path(workdir)
     config = workdirs.read_config(workdir, allow_import)
     config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh or {}))
-    config = configs.check(configs.override(config, overrides))
+    config = configs.check(config_text.override(config, overrides))
     devices = layout.make_mesh(config.mesh)
     about = workdirs.read_data(workdir)
     task = make_task(config, about['info'])

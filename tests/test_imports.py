@@ -22,6 +22,7 @@ ARROWS = {
     'task': set(),
     'step': {'task', 'optim', 'parallel', 'parameter_groups'},
     'config': set(),
+    'config_text': {'config'},
     'parameter_groups': set(),
     'precision': set(),
     'schedules': set(),
@@ -132,7 +133,7 @@ def test_no_room_for_odds_and_ends():
 
 def test_no_file_is_two():
     lines = {str(file.relative_to(ROOT)): len(file.read_text('utf-8').splitlines()) for file in FILES}
-    assert not {name: count for name, count in lines.items() if count > 450}
+    assert not {name: count for name, count in lines.items() if count > 400}
 
 
 @pytest.mark.parametrize(

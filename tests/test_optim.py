@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from jaxlab import config as configs
-from jaxlab import optim, schedules
+from jaxlab import config_text, optim, schedules
 from jaxlab.config import build, spec
 from jaxlab.errors import UserError
 from jaxlab.models import gpt
@@ -381,12 +381,12 @@ def test_groups_on_the_command_line_and_on_record():
     groups = (('stack/layer_0/', {'frozen': True}), ('token.*', {'learning_rate': 1e-4, 'weight_decay': 0.0}))
     config = configs.experiment()
     config.optimizer = spec('optim.adamw')
-    found = configs.override(config, [('optimizer.groups', repr(groups))])
+    found = config_text.override(config, [('optimizer.groups', repr(groups))])
     assert found.optimizer == spec('optim.adamw', groups=groups)
-    back = configs.from_json(configs.to_json(found))
+    back = config_text.from_json(config_text.to_json(found))
     assert back == found and back.optimizer.groups == groups
-    assert configs.to_json(back) == configs.to_json(found) and configs.difference(back, found) == []
-    assert configs.difference(config, found)
+    assert config_text.to_json(back) == config_text.to_json(found) and config_text.difference(back, found) == []
+    assert config_text.difference(config, found)
 
 
 # --- schedules -------------------------------------------------------------------------------------------------------
