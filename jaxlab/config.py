@@ -14,6 +14,7 @@ function with them. The folder is the registry: name 'gpt' under key 'model' is 
 import importlib
 import importlib.util
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,7 +42,9 @@ def experiment() -> ConfigDict:
         {
             'seed': 0,  # of parameters, data order, dropout and samples
             'steps': 1000,  # optimizer steps in all; a resumed run goes on up to here
+            'epochs': 0.0,  # times through the training part; above 0, it says how many `steps` there are
             'batch_size': 32,  # rows in one step, over all devices and micro-batches
+            'full_batch': False,  # every batch is the whole training part: it says what `batch_size` is
             'accumulate': 1,  # micro-batches that a step is cut into, to fit memory; the result is the same
             'average': 0.0,  # decay of an exponential moving average of the parameters, used to evaluate; 0: none
             'mesh': {
@@ -64,6 +67,11 @@ def experiment() -> ConfigDict:
                 'every': 500,  # steps between two evaluations; 0: only at the end
                 'batches': 8,  # batches of the held-out part each time; 0: all of it
                 'scores': ('perplexity',),  # what is measured: files of jaxlab/scores/
+            },
+            'best': {
+                'score': 'auto',  # by which an evaluation is the best yet, as held_out/loss; auto: the first; '': none
+                'least': 0.0,  # how much better it must be than the best before, in units of the score
+                'patience': 0,  # evaluations in a row without a new best that end the run early; 0: it never does
             },
             'log': {
                 'every': 10,  # steps between two lines of progress and rows of metrics.jsonl
@@ -208,7 +216,7 @@ def pick(size: str, sizes: Mapping[str, Any]) -> Any:
     return sizes[size]
 
 
-def leaves(config: ConfigDict, prefix: str = '') -> dict[str, Any]:
+def leaves(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     """Returns {'model.width': 256, …}: every value of a config by its dotted key."""
     found: dict[str, Any] = {}
     for key, value in config.items():
@@ -247,7 +255,11 @@ def check(config: ConfigDict) -> ConfigDict:
     for key, low in least.items():
         if values[key] < low:
             raise UserError(f'config.{key}={values[key]}: at least {low} is wanted.')
-    if config.batch_size % config.accumulate:
+    if not 0 <= config.epochs < math.inf:
+        raise UserError(
+            'config.epochs={epochs}: a number above 0 is wanted, or 0 where config.steps says it.', epochs=config.epochs
+        )
+    if config.batch_size % config.accumulate and not config.full_batch:
         raise UserError(f'config.accumulate={config.accumulate} does not divide config.batch_size={config.batch_size}.')
     if not 0 <= config.average < 1:
         raise UserError(

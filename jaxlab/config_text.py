@@ -83,6 +83,15 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> Config
             if not isinstance(node, ConfigDict) or last not in node:
                 raise _unknown(config, key)
             node[last] = _read(key, text, node[last])
+    given = dict(overrides)
+    if 'steps' in given and config.epochs:
+        if 'epochs' in given:
+            raise UserError(
+                '--config.steps={steps} and --config.epochs={epochs}: one of them says how long to train.',
+                steps=given['steps'],
+                epochs=given['epochs'],
+            )
+        config.epochs = 0.0  # the file's
     return config
 
 
@@ -197,15 +206,20 @@ def outside(config: ConfigDict) -> list[tuple[str, str]]:
 
 def identity(config: ConfigDict) -> str:
     """Returns 8 hex digits of what makes this experiment the one it is (`IDENTITY`)."""
-    what = {key: config[key].to_dict() if isinstance(config[key], ConfigDict) else config[key] for key in IDENTITY}
+    what = {key: value.to_dict() if isinstance(value, ConfigDict) else value for key, value in _what(config).items()}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def difference(old: ConfigDict, new: ConfigDict) -> list[str]:
     """Returns lines such as 'model.width: 256 → 384' for the keys of `IDENTITY` in which two configs differ."""
-    before, after = leaves(old), leaves(new)
+    before, after = leaves(_what(old)), leaves(_what(new))
     return [
         f'{key}: {before.get(key, "(none)")} → {after.get(key, "(none)")}'
         for key in {**before, **after}
-        if key.split('.')[0] in IDENTITY and before.get(key) != after.get(key)
+        if before.get(key) != after.get(key)
     ]
+
+
+def _what(config: ConfigDict) -> dict[str, Any]:
+    """Returns the part of a config that makes it the experiment it is. How many rows a full batch has, the data say."""
+    return {key: config[key] for key in IDENTITY} | ({'batch_size': 'all'} if config.full_batch else {})

@@ -23,6 +23,7 @@ ARROWS = {
     'step': {'task', 'optim', 'parallel', 'parameter_groups'},
     'config': set(),
     'config_text': {'config'},
+    'best': {'scores'},
     'parameter_groups': set(),
     'precision': set(),
     'schedules': set(),

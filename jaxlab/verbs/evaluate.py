@@ -6,10 +6,14 @@ python -m jaxlab.main evaluate --workdir=runs/transformer-1a2b3c4d
 import argparse
 from pathlib import Path
 
+from jaxlab.verbs import step
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--workdir', required=True, help='the experiment')
-    parser.add_argument('--step', type=int, help='which checkpoint; default: the newest')
+    parser.add_argument(
+        '--step', type=step, default='newest', help='a checkpoint: its number, best or newest (default)'
+    )
     parser.add_argument('--split', default='held_out', help='which part of the data')
     parser.add_argument('--batches', type=int, default=0, help='how many batches; default: all')
     parser.add_argument('--json', action='store_true', help='print one JSON object')

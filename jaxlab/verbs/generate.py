@@ -5,10 +5,14 @@ python -m jaxlab.main generate --workdir=runs/transformer-1a2b3c4d --prompt="def
 
 import argparse
 
+from jaxlab.verbs import step
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--workdir', required=True, help='the experiment')
-    parser.add_argument('--step', type=int, help='which checkpoint; default: the newest')
+    parser.add_argument(
+        '--step', type=step, default='newest', help='a checkpoint: its number, best or newest (default)'
+    )
     parser.add_argument('--prompt', default='', help='what the text starts with')
     parser.add_argument('--tokens', type=int, default=200, help='how many to write (default 200)')
     parser.add_argument(
