@@ -11,13 +11,12 @@ function with them. The folder is the registry: name 'gpt' under key 'model' is 
 'my_lab.nets.tiny', is a module of the user's own.
 """
 
-import ast
 import importlib
 import importlib.util
 import inspect
 import math
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +24,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxlab.errors import UserError, alternatives, nearest
-from jaxlab.messages import say
 
 # The room of the house that each key of a config opens.
 ROOMS = {
@@ -44,7 +42,9 @@ def experiment() -> ConfigDict:
         {
             'seed': 0,  # of parameters, data order, dropout and samples
             'steps': 1000,  # optimizer steps in all; a resumed run goes on up to here
+            'epochs': 0.0,  # times through the training part; above 0, it says how many `steps` there are
             'batch_size': 32,  # rows in one step, over all devices and micro-batches
+            'full_batch': False,  # every batch is the whole training part: it says what `batch_size` is
             'accumulate': 1,  # micro-batches that a step is cut into, to fit memory; the result is the same
             'average': 0.0,  # decay of an exponential moving average of the parameters, used to evaluate; 0: none
             'mesh': {
@@ -67,6 +67,11 @@ def experiment() -> ConfigDict:
                 'every': 500,  # steps between two evaluations; 0: only at the end
                 'batches': 8,  # batches of the held-out part each time; 0: all of it
                 'scores': ('perplexity',),  # what is measured: files of jaxlab/scores/
+            },
+            'best': {
+                'score': 'auto',  # by which an evaluation is the best yet, as held_out/loss; auto: the first; '': none
+                'least': 0.0,  # how much better it must be than the best before, in units of the score
+                'patience': 0,  # evaluations in a row without a new best that end the run early; 0: it never does
             },
             'log': {
                 'every': 10,  # steps between two lines of progress and rows of metrics.jsonl
@@ -98,11 +103,11 @@ def spec(path: str, /, **arguments: Any) -> ConfigDict:
             path=path,
             rooms=', '.join(ROOMS.values()),
         )
-    return fill(room, path.removeprefix(room + '.'), arguments)
+    return spec_of(room, path.removeprefix(room + '.'), arguments)
 
 
-def fill(room: str, name: str, arguments: Mapping[str, Any]) -> ConfigDict:
-    """Returns the config of part `name` of a room; see `spec`."""
+def spec_of(room: str, name: str, arguments: Mapping[str, Any]) -> ConfigDict:
+    """Returns what `spec` does, of a part whose room is known."""
     defaults = {
         parameter.name: parameter.default
         for parameter in inspect.signature(part(room, name)).parameters.values()
@@ -225,37 +230,7 @@ def build(node: ConfigDict, *given: Any, key: str) -> Any:
         raise UserError('config.{key}: {error}', key=key, error=error) from None
 
 
-# --- files and the command line --------------------------------------------------------------------------------------
-
-
-def load(argument: str) -> tuple[ConfigDict, str]:
-    """Reads 'configs/transformer.py' or 'configs/transformer.py:tiny'; returns the config and the experiment's name
-    ('transformer').
-
-    Raises:
-      UserError: no such file, no `get_config` in it, or no such size.
-    """
-    path, _, size = argument.partition(':')
-    file = Path(path)
-    if not file.is_file():
-        there = sorted(str(config) for config in Path('configs').glob('*.py'))
-        raise UserError(
-            '--config={argument}: there is no file {path}.{nearest}',
-            argument=argument,
-            path=path,
-            nearest=nearest(path, there),
-        )
-    found = importlib.util.spec_from_file_location(f'_jaxlab_config_{file.stem}', file)
-    assert found is not None and found.loader is not None
-    config_file = importlib.util.module_from_spec(found)
-    found.loader.exec_module(config_file)
-    if not hasattr(config_file, 'get_config'):
-        raise UserError('--config={argument}: {path} has no function get_config(size).', argument=argument, path=path)
-    if size and not inspect.signature(config_file.get_config).parameters:
-        raise UserError(
-            '--config={argument}: {path} has no sizes; --config={path} is all there is.', argument=argument, path=path
-        )
-    return (config_file.get_config(size) if size else config_file.get_config()), file.stem
+# --- the whole -------------------------------------------------------------------------------------------------------
 
 
 def pick(size: str, sizes: Mapping[str, Any]) -> Any:
@@ -265,102 +240,7 @@ def pick(size: str, sizes: Mapping[str, Any]) -> Any:
     return sizes[size]
 
 
-def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> ConfigDict:
-    """Returns `config` with values from the command line, each read by the type of the value that it replaces.
-
-    Names go first: `optimizer.name=muon` replaces the whole part by the new one's defaults, whatever order the flags
-      come in.
-
-    Args:
-      config: what to start from; it is not changed.
-      overrides: pairs such as ('model.width', '384').
-
-    Raises:
-      UserError: no such key (with the nearest right one), or a value that is not of the key's type.
-    """
-    config = config.copy_and_resolve_references()
-    overrides = list(overrides)
-    for key, text in sorted((o for o in overrides if is_name(o[0])), key=lambda o: o[0].count('.')):
-        parent, _, _ = key.rpartition('.')
-        node = _get(config, parent, key)
-        if not isinstance(node, ConfigDict) or 'name' not in node:
-            raise _unknown(config, key)
-        if text != node.name:
-            try:
-                replacement = fill(ROOMS[parent.rpartition('.')[2]], text, {})
-            except UserError as error:
-                raise UserError('--config.{key}={text}: {error}', key=key, text=text, error=error) from None
-            grandparent, _, last = parent.rpartition('.')
-            _get(config, grandparent, key)[last] = replacement
-    for key, text in overrides:
-        if not is_name(key):
-            parent, _, last = key.rpartition('.')
-            node = _get(config, parent, key)
-            if not isinstance(node, ConfigDict) or last not in node:
-                raise _unknown(config, key)
-            node[last] = _read(key, text, node[last])
-    return config
-
-
-def is_name(key: str) -> bool:
-    """Whether a key of a config names a part, as 'model.name' does."""
-    return key.endswith('.name') and key.split('.')[-2] in ROOMS
-
-
-def _get(config: ConfigDict, path: str, key: str) -> Any:
-    node = config
-    for word in path.split('.') if path else ():
-        if not isinstance(node, ConfigDict) or word not in node:
-            raise _unknown(config, key)
-        node = node[word]
-    return node
-
-
-def _unknown(config: ConfigDict, key: str) -> UserError:
-    return UserError(
-        '--config.{key}: the config has no such key.{nearest}',
-        key=key,
-        nearest=nearest(key, leaves(config)) or nearest(key, config),
-    )
-
-
-def _read(key: str, text: str, old: Any) -> Any:
-    try:
-        match old:
-            case ConfigDict():
-                keys = ', '.join(f'{key}.{inner}' for inner in old)
-                raise UserError('--config.{key} is a group of keys: {keys}', key=key, keys=keys)
-            case bool():
-                return {'true': True, '1': True, 'false': False, '0': False}[text.lower()]
-            case int():
-                return int(text)
-            case float():
-                value = float(text)
-                if not math.isfinite(value):
-                    raise ValueError
-                return value
-            case tuple():
-                values = ast.literal_eval(text)  # literals only: nothing is executed
-                return tuple(values) if isinstance(values, tuple | list) else (values,)
-            case _:
-                return text
-    except (KeyError, ValueError, SyntaxError):
-        wanted = {
-            bool: say('true or false'),
-            int: say('a whole number'),
-            float: say('a number'),
-            tuple: say('a tuple such as (1,2)'),
-        }
-        raise UserError(
-            '--config.{key}={text}: {wanted} is wanted, as in --config.{key}={old}',
-            key=key,
-            text=text,
-            wanted=wanted[type(old)],
-            old=old,
-        ) from None
-
-
-def leaves(config: ConfigDict, prefix: str = '') -> dict[str, Any]:
+def leaves(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     """Returns {'model.width': 256, …}: every value of a config by its dotted key."""
     found: dict[str, Any] = {}
     for key, value in config.items():
@@ -401,7 +281,11 @@ def check(config: ConfigDict) -> ConfigDict:
     for key, low in least.items():
         if values[key] < low:
             raise UserError('config.{key}={value}: at least {least} is wanted.', key=key, value=values[key], least=low)
-    if config.batch_size % config.accumulate:
+    if not 0 <= config.epochs < math.inf:
+        raise UserError(
+            'config.epochs={epochs}: a number above 0 is wanted, or 0 where config.steps says it.', epochs=config.epochs
+        )
+    if config.batch_size % config.accumulate and not config.full_batch:
         raise UserError(
             'config.accumulate={accumulate} does not divide config.batch_size={batch_size}.',
             accumulate=config.accumulate,

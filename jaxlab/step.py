@@ -76,12 +76,10 @@ def make_step(
                 trained, rest = split(params, phase.trains)
                 turn_key = jax.random.fold_in(jax.random.fold_in(key, number), turn)
                 gradients, terms, extra = gradient(loss, trained, merge(rest, frozen), extra, micro_batches, turn_key)
-                updates, opt_states[number] = optimizer.update(gradients, opt_states[number], trained)
+                value = mean_loss(terms)
+                updates, opt_states[number], rate = optimizer.update(gradients, opt_states[number], trained, value)
                 params = merge(rest, optax.apply_updates(trained, updates))
-            shown = {
-                'gradient_norm': optax.tree.norm(gradients),
-                'learning_rate': optimizer.learning_rate(state.step * phase.repeat),
-            }
+            shown = {'gradient_norm': optax.tree.norm(gradients), 'learning_rate': rate}
             of = '' if len(task.phases) == 1 else f'/{phase.loss}'
             assert not report.keys() & terms.keys(), f'two phases have terms of one name: {list(terms)}'
             report |= {**terms, **{name + of: Term(value, jnp.ones(()), weight=0.0) for name, value in shown.items()}}

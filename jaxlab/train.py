@@ -16,11 +16,12 @@ from ml_collections import ConfigDict
 
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
+from jaxlab.best import make_best
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.config import build
 from jaxlab.data.stream import prefetch
 from jaxlab.evaluation import count, make_evaluate, make_scores, summary
-from jaxlab.experiment import make_sampler, make_task
+from jaxlab.experiment import make_data, make_sampler, make_task
 from jaxlab.observers import Observer, Run
 from jaxlab.observers.meter import Meter
 from jaxlab.parallel import layout
@@ -44,10 +45,9 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
     # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
     workdirs.check_identity(workdir, config)
     mesh = layout.make_mesh(config.mesh)
-    rows = layout.process_rows(config.batch_size, config.accumulate, mesh)
     scores = make_scores(config.evaluate.scores)
-    known = workdirs.read_processor(workdir, config)
-    data = build(config.data, config.batch_size, config.seed, rows, known, key='data')
+    data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
+    best = make_best(config.best, data.splits, scores, config.evaluate.every)
     batch = layout.global_shapes(data.batch(0), config.batch_size)
     task = make_task(config, data.info)
     sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
@@ -74,7 +74,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         if checkpoints.latest() is None:
             state = jax.jit(init, out_shardings=shardings)(key)
         else:
-            state = checkpoints.restore(arguments[0])
+            state, best = checkpoints.restore(arguments[0]), best.resumed(checkpoints.best())
         workdirs.remember(workdir, config, data, batch)
         start = int(state.step)
         table = layout.describe(abstract.params, names, shardings.params)
@@ -83,7 +83,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         for observer in observers:
             observer.start(run)
 
-        evaluate = make_evaluate(task, scores)
+        evaluate = make_evaluate(task, scores, config.accumulate)
         place = partial(layout.place, sharding=batch_sharding)
         meter = Meter(config, data.info, start)
         frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
@@ -102,7 +102,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         before = None
         step = compiling.result()
         offset = int(state.data_offset)
-        for n, mine in enumerate(prefetch(data.batch, start + offset, config.steps - start), start + 1):
+        left = 0 if best.exhausted else config.steps - start
+        for n, mine in enumerate(prefetch(data.batch, start + offset, left), start + 1):
             state, terms = step(state, frozen, place(mine))
             # Step n is under way; only now are the numbers of step n - 1 read, so the devices never wait for the host.
             if before:
@@ -114,10 +115,14 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
                 observe(*before)  # what follows looks at this state anyway, and rows come in the order of steps
                 before = None
             if last or due(n, config.evaluate.every):
+                row: dict[str, float] = {}
                 for name, split in data.splits.items():
                     batches = map(place, prefetch(split.batch, 0, count(split, config.evaluate.batches)))
                     found = evaluate(state.average or state.params, state.extra, batches)
-                    tell(n, {f'eval/{name}/{score}': value for score, value in found.items()})
+                    row |= {f'eval/{name}/{score}': value for score, value in found.items()}
+                tell(n, row)
+                best = best.after(n, row)
+                last = last or best.exhausted  # and so it is sampled and saved like any last step
             if sample and (last or due(n, config.log.sample_every)):
                 text = sample(state.average or state.params, state.extra, state.key, state.step)
                 for observer in observers:
@@ -125,12 +130,14 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
             if before is None:
                 meter.start(n)  # evaluation and samples are not training: they do not count as its time
             # Saving comes last: what is saved has been seen. It copies the state, and writes while the next steps run.
-            if last or due(n, config.checkpoint.every) or stopping:
-                checkpoints.save(n, state, config)
-            if stopping:
+            if last or due(n, config.checkpoint.every) or stopping or best.step == n:
+                checkpoints.save(n, state, config, best)
+            if last or stopping:
                 break
         for observer in observers:
             observer.end(n)
+        if line := best.summary(n):
+            print(line, flush=True)
         return stop.signal
 
 

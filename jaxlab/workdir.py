@@ -11,22 +11,22 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
-from jaxlab import record
+from jaxlab import config_text
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 
 
 def default(name: str, config: ConfigDict) -> Path:
     """Returns runs/<config>-<8 hex of what it is>: the same command resumes, a changed experiment is a new run."""
-    return Path('runs') / f'{name}-{record.identity(config)}'
+    return Path('runs') / f'{name}-{config_text.identity(config)}'
 
 
 def check_identity(workdir: Path, config: ConfigDict) -> None:
     """Raises UserError when the workdir holds another experiment; its message lists the differences."""
     file = workdir / 'config.json'
     if file.exists():
-        old = record.from_json(file.read_text('utf-8'), allow_import=_packages(config))
-        if differences := record.difference(old, config):
+        old = config_text.from_json(file.read_text('utf-8'), allow_import=_packages(config))
+        if differences := config_text.difference(old, config):
             shown = '; '.join(differences[:3])
             if len(differences) > 3:
                 shown = say('{differences}; and {count} more', differences=shown, count=len(differences) - 3)
@@ -40,7 +40,7 @@ def check_identity(workdir: Path, config: ConfigDict) -> None:
 
 def _packages(config: ConfigDict) -> set[str]:
     # What the command itself asks for is allowed; the workdir's own config adds nothing to it.
-    return {package for _, package in record.outside(config)}
+    return {package for _, package in config_text.outside(config)}
 
 
 def read_config(workdir: Path, allow_import: Iterable[str] = ()) -> ConfigDict:
@@ -52,7 +52,7 @@ def read_config(workdir: Path, allow_import: Iterable[str] = ()) -> ConfigDict:
     file = workdir / 'config.json'
     if not file.is_file():
         raise UserError('--workdir={workdir}: there is no experiment here (no config.json).', workdir=workdir)
-    return record.from_json(file.read_text('utf-8'), allow_import)
+    return config_text.from_json(file.read_text('utf-8'), allow_import)
 
 
 def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
         folder.mkdir(parents=True, exist_ok=True)
         data.processor.save(folder)
         write(file, json.dumps(about, indent=2) + '\n')
-        write(workdir / 'config.json', record.to_json(config))
+        write(workdir / 'config.json', config_text.to_json(config))
     except OSError as error:
         raise UserError('--workdir={workdir}: {error}.', workdir=workdir, error=error.strerror or error) from None
 

@@ -4,11 +4,16 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
+from jaxlab import config_text
+from jaxlab.config import experiment, spec
+from jaxlab.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 TRANSFORMER = str(ROOT / 'configs' / 'transformer.py')
@@ -27,7 +32,7 @@ def write_corpus(folder: Path, documents: int = 40) -> Path:
 
 def tiny(corpus: Path, **overrides: object) -> ConfigDict:
     """Returns configs/transformer.py:tiny over `corpus`; model__width=32 is model.width=32."""
-    config, _ = configs.load(f'{TRANSFORMER}:tiny')
+    config, _ = config_text.load(f'{TRANSFORMER}:tiny')
     config.data.path = str(corpus)
     for key, value in overrides.items():
         *parents, last = key.split('__')
@@ -36,6 +41,25 @@ def tiny(corpus: Path, **overrides: object) -> ConfigDict:
             node = node[parent]
         node[last] = value
     return configs.check(config)
+
+
+def transformer() -> ConfigDict:
+    """Returns a config of a transformer, with every default but its width."""
+    c = experiment()
+    c.model = spec('models.gpt', width=64)
+    c.task = spec('tasks.language_model')
+    c.data = spec('data.text')
+    c.optimizer = spec('optim.adamw')
+    return c
+
+
+def message(call: Callable[..., object], *arguments: object, **keywords: object) -> str:
+    """Returns what the user reads, after a look at its form."""
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **keywords)
+    text = str(caught.value)
+    assert 1 <= len(text.splitlines()) <= 2, text
+    return text
 
 
 def start(*arguments: str, cache: Path, devices: int = 1, **variables: str) -> subprocess.Popen:

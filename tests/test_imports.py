@@ -23,7 +23,8 @@ ARROWS = {
     'task': set(),
     'step': {'task', 'optim', 'parallel', 'parameter_groups'},
     'config': set(),
-    'record': {'config'},
+    'config_text': {'config'},
+    'best': {'scores'},
     'parameter_groups': set(),
     'precision': set(),
     'schedules': set(),
@@ -134,7 +135,7 @@ def test_no_room_for_odds_and_ends():
 
 def test_no_file_is_two():
     lines = {str(file.relative_to(ROOT)): len(file.read_text('utf-8').splitlines()) for file in FILES}
-    assert not {name: count for name, count in lines.items() if count > 450}
+    assert not {name: count for name, count in lines.items() if count > 400}
 
 
 @pytest.mark.parametrize(

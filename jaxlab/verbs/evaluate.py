@@ -7,11 +7,13 @@ import argparse
 from pathlib import Path
 
 from jaxlab.messages import say
+from jaxlab.verbs import step
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--workdir', required=True, help=say('the experiment'))
-    parser.add_argument('--step', type=int, help=say('which checkpoint; default: the newest'))
+    which = say('a checkpoint: its number, best or newest (default)')
+    parser.add_argument('--step', type=step, default='newest', help=which)
     parser.add_argument('--split', default='held_out', help=say('which part of the data'))
     parser.add_argument('--batches', type=int, default=0, help=say('how many batches; default: all'))
     parser.add_argument('--json', action='store_true', help=say('print one JSON object'))

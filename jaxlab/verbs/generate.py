@@ -6,6 +6,7 @@ python -m jaxlab.main generate --workdir=runs/transformer-1a2b3c4d --prompt="def
 import argparse
 
 from jaxlab.messages import say
+from jaxlab.verbs import step
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     seed = say('of the choices: the same seed writes the same text')
     package = say('a package that the config may import from')
     parser.add_argument('--workdir', required=True, help=say('the experiment'))
-    parser.add_argument('--step', type=int, help=say('which checkpoint; default: the newest'))
+    which = say('a checkpoint: its number, best or newest (default)')
+    parser.add_argument('--step', type=step, default='newest', help=which)
     parser.add_argument('--prompt', default='', help=say('what the text starts with'))
     parser.add_argument('--tokens', type=int, default=200, help=say('how many to write (default 200)'))
     parser.add_argument('--temperature', type=float, default=0.8, help=temperature)

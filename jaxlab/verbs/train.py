@@ -28,15 +28,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from jaxlab import config as configs
+    from jaxlab import config_text
     from jaxlab import workdir as workdirs
 
     if not parsed.config and not parsed.workdir:
         raise UserError('say what to train: --config=configs/transformer.py (or --workdir=… to go on with a run).')
     if parsed.config:
-        config, name = configs.load(parsed.config)
+        config, name = config_text.load(parsed.config)
     else:
         config, name = workdirs.read_config(Path(parsed.workdir), parsed.allow_import), ''
-    config = configs.check(configs.override(config, parsed.overrides))
+    config = configs.check(config_text.override(config, parsed.overrides))
     workdir = Path(parsed.workdir) if parsed.workdir else workdirs.default(name, config)
 
     from jaxlab.observers.progress import Progress
