@@ -24,6 +24,7 @@ from flax.core import meta
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxlab.errors import UserError, nearest
+from jaxlab.messages import say
 
 # Outer axes cross slow links (between hosts), inner axes fast ones: tensor parallelism talks most, so it is innermost.
 AXES = ('data', 'fsdp', 'stage', 'expert', 'context', 'tensor')
@@ -320,10 +321,15 @@ def _check_used(param_shardings: Any, mesh: Mesh) -> None:
 
 def summary(mesh: Mesh) -> str:
     """Returns one line: how many devices of which kind, and how they are laid out."""
-    shape = ' × '.join(f'{axis} {size}' for axis, size in mesh.shape.items() if size > 1)
-    seen = jax.device_count()
-    used = f'{mesh.size} of {seen}' if mesh.size < seen else f'{seen}'
-    return f'{used} × {jax.devices()[0].device_kind}' + (f', mesh {shape}' if shape else '')
+    seen, kind = jax.device_count(), mesh.devices.flat[0].device_kind
+    if seen == 1:
+        return f'1 × {kind}'
+    parts = [say('{used} of {seen} × {kind}', used=mesh.size, seen=seen, kind=kind)]
+    if shape := ' × '.join(f'{axis} {size}' for axis, size in mesh.shape.items() if size > 1):
+        parts.append(say('mesh {shape}', shape=shape))
+    if (processes := jax.process_count()) > 1:
+        parts.append(say('{count} processes', count=processes))
+    return ', '.join(parts)
 
 
 # --- for people ------------------------------------------------------------------------------------------------------

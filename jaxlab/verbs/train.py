@@ -43,7 +43,8 @@ def run(parsed: argparse.Namespace) -> int:
     from jaxlab.observers.tracker import Tracker
     from jaxlab.train import train
 
-    stopped_by = train(config, workdir, [Progress(), Tracker(), Samples()])
+    with Progress() as progress:
+        stopped_by = train(config, workdir, [progress, Tracker(), Samples()])
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     if stopped_by:
         print(f'saved in {workdir}; to go on: {python} -m jaxlab.main train --workdir={workdir}')
