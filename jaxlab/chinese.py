@@ -20,10 +20,14 @@ CHINESE: dict[str, str] = {
         'libtpu 已安装，但没有启动：多半是另一个进程占用了 TPU。'
     ),
     'To repair it:': '修复的命令：',
+    'JAX_PLATFORMS={platforms} asks for more than a CPU, and there is no GPU or TPU: this run is on the CPU.': (
+        'JAX_PLATFORMS={platforms} 要的不只是 CPU，但这里没有 GPU 或 TPU：这次训练在 CPU 上进行。'
+    ),
+    'JAX has no device to run on. {error}': 'JAX 没有可用的设备。{error}',
     'cut the batch into micro-batches (--config.accumulate={number})': (
         '把批次切成微批次（--config.accumulate={number}）'
     ),
-    'make rows shorter (--config.data.length=…)': '缩短每一行（--config.data.length=…）',
+    'make the batch smaller (--config.batch_size=…)': '减小批次（--config.batch_size=…）',
     'compute activations twice instead of keeping them (--config.model.remat=full)': (
         '不保存激活值，用到时重新计算（--config.model.remat=full）'
     ),

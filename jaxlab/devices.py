@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from concurrent.futures import Future
@@ -85,12 +86,17 @@ def unseen() -> Future[str]:
     if jax.default_backend() != 'cpu' or asked_for.split(',')[0] == 'cpu':
         found.set_result('')
     else:  # a daemon: an nvidia-smi that hangs for good keeps no process from its end
-        threading.Thread(target=lambda: found.set_result(describe_unseen()), daemon=True).start()
+        threading.Thread(target=lambda: found.set_result(describe_unseen(asked_for)), daemon=True).start()
     return found
 
 
-def describe_unseen(timeout: float = 20) -> str:
-    """Returns what `unseen` promises, as if jax saw a CPU alone. `timeout` is the seconds that nvidia-smi may take."""
+def describe_unseen(asked_for: str = '', timeout: float = 20) -> str:
+    """Returns what `unseen` promises, as if jax saw a CPU alone.
+
+    Args:
+      asked_for: what JAX_PLATFORMS says.
+      timeout: the seconds that nvidia-smi may take.
+    """
     if gpus := nvidia_gpus(timeout):
         hidden = os.environ.get('CUDA_VISIBLE_DEVICES')
         first = say('nvidia-smi sees {gpus}, and jax does not: this run is on the CPU.', gpus=', '.join(gpus))
@@ -109,6 +115,11 @@ def describe_unseen(timeout: float = 20) -> str:
         else:
             why = say('The jax that is installed here is for the CPU alone.')
         device = 'tpu'
+    elif asked_for:
+        return say(
+            'JAX_PLATFORMS={platforms} asks for more than a CPU, and there is no GPU or TPU: this run is on the CPU.',
+            platforms=asked_for,
+        )
     else:
         return ''
     script = os.path.relpath(Path(__file__).parents[1] / 'launch' / 'setup.sh')
@@ -121,7 +132,7 @@ def nvidia_gpus(timeout: float) -> list[str]:
     if program is None:
         return []
     try:
-        # In a session of its own, so that Ctrl-C is for us alone.
+        # In a session of its own: Ctrl-C is for us alone, and what it started ends with it.
         process = subprocess.Popen(
             [program, '-L'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
         )
@@ -130,7 +141,7 @@ def nvidia_gpus(timeout: float) -> list[str]:
     try:
         listed, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        process.kill()  # and no waiting: where the driver hangs it may not end
+        os.killpg(process.pid, signal.SIGKILL)  # and no waiting: where the driver hangs it may not end
         return []
     if process.returncode or not listed.strip() or 'no devices' in listed.lower():
         return []

@@ -4,6 +4,7 @@ The devices of a CPU share the memory of the machine: each has its part of it.
 """
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def advice(taken: int, state: int, there: int, config: ConfigDict, shards: int) 
         number = next((n for n in fitting if n >= wanted), fitting[-1])
         ways.append(say('cut the batch into micro-batches (--config.accumulate={number})', number=number))
     else:
-        ways.append(say('make rows shorter (--config.data.length=…)'))
+        ways.append(say('make the batch smaller (--config.batch_size=…)'))
     if config.model.get('remat', 'full') != 'full':
         ways.append(say('compute activations twice instead of keeping them (--config.model.remat=full)'))
     ways.append(say('store parameters over more devices (--config.mesh.fsdp=…)'))
@@ -112,13 +113,14 @@ def in_use() -> int:
 
 def _cgroup_limits() -> Iterable[int]:
     """Yields the limits that a container, or a scheduler such as Slurm, sets to this process (Linux)."""
-    group = Path('/proc/self/cgroup')
+    system = Path(os.environ.get('JAXLAB_SYSTEM_ROOT') or '/')  # tests put another machine's /proc and /sys here
+    group = system / 'proc/self/cgroup'
     if not group.exists():
         return
     for line in group.read_text().splitlines():
         _, controllers, path = line.split(':', 2)
         if controllers in ('', 'memory'):  # version 2, version 1
-            root = Path('/sys/fs/cgroup') / controllers
+            root = system / 'sys/fs/cgroup' / controllers
             inside = root / path.lstrip('/')
             for folder in (inside, *inside.parents):
                 for name in ('memory.max', 'memory.limit_in_bytes'):

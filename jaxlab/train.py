@@ -69,9 +69,6 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         abstract = jax.eval_shape(init, key)
         shardings = layout.state_shardings(abstract, names, mesh)
         batch_sharding = layout.batch_sharding(mesh)
-        state_bytes = memory.of_tree(abstract, shardings)
-        if too_large := memory.of_state_alone(state_bytes, memory.limit()):
-            print(too_large, flush=True)  # now, since no observer may live to hear of it
 
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
@@ -79,6 +76,10 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(batch, batch_sharding)
         compiling_since = time.monotonic()
         compiling = ThreadPoolExecutor(1).submit(timed, compile_step, step, arguments, mesh)
+        state_bytes = memory.of_tree(abstract, shardings)
+        too_large = memory.of_state_alone(state_bytes, memory.limit())
+        if too_large and jax.process_index() == 0:
+            print(too_large, flush=True)  # before it is born: no observer may live to tell of it
         if checkpoints.latest() is None:
             state = jax.jit(init, out_shardings=shardings)(key)
         else:

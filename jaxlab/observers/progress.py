@@ -4,14 +4,17 @@ import json
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from types import TracebackType
 
 import jax
 
-from jaxlab.memory import in_use, readable
+from jaxlab.memory import Expected, in_use, readable
 from jaxlab.messages import say
 from jaxlab.observers import Compiled, Run
 from jaxlab.observers.screen import Cell, Plain, Score, Status, Terminal, cells, open_screen
+
+LABELS = ('devices', 'data', 'evaluation', 'workdir', 'parameters', 'compiled', 'compute', 'memory')  # of the header
 
 # The numbers of a step: key of the row, what is shown of it, and how. Of the two rates the first that is known.
 LEARNING = (
@@ -41,26 +44,15 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._screen is not None:
-            self._screen.close()
+        self._close()
 
     def start(self, run: Run) -> None:
         if jax.process_index() > 0:
             return
         self._run = run
         self._screen = screen = self._screen or open_screen()
-        labels = {
-            'devices': say('devices'),
-            'data': say('data'),
-            'evaluation': say('evaluation'),
-            'workdir': say('workdir'),
-            'parameters': say('parameters'),
-            'compiled': say('compiled'),
-            'compute': say('compute'),
-            'memory': say('memory'),
-        }
-        width = max(map(cells, labels.values()))
-        self._pair = lambda label, text: screen.pair(labels[label], text, width)
+        width = max(cells(say(label)) for label in LABELS)
+        self._pair = lambda label, text: screen.pair(say(label), text, width)
         self._pair('devices', run.devices)
         self._pair('data', run.data)
         self._pair('evaluation', run.evaluation)
@@ -93,8 +85,12 @@ class Progress:
             self._screen.sample(say('sample at step {step}', step=step), given, text.removeprefix(given))
 
     def end(self, step: int) -> None:
-        if self._screen is not None:
-            self._screen.close()
+        self._close()
+
+    def _close(self) -> None:
+        screen, self._screen = self._screen, None
+        if screen is not None:
+            screen.close()
 
     # --- the header ---
 
@@ -104,31 +100,29 @@ class Progress:
         return row['name'], f'{row["count"]:,}', times + ', '.join(named), row['split']
 
     def _warn(self, unseen: Future[str]) -> None:
-        if self._screen is not None and (text := unseen.result()):
-            self._screen.warn(text)
+        screen, text = self._screen, unseen.result()
+        if screen is not None and text:  # nvidia-smi may answer after the end
+            with suppress(BrokenPipeError):
+                screen.warn(text)
 
     def _compiled(self, compiled: Future[Compiled]) -> None:
-        assert self._screen is not None
-        found, memory, run = compiled.result(), compiled.result().memory, self._run
-        status = Status(run.start, run.config.steps)
-        self._screen.begin(status)
-        self._pair('compiled', say('in {seconds} s', seconds=f'{found.seconds:.1f}'))
-        if found.flops:
-            compute = say('{count}FLOPs a step', count=scaled(found.flops))
-            if found.peak:
-                compute += say('; the peak of the devices is {count}FLOPs/s', count=scaled(found.peak))
-            self._pair('compute', compute)
-        if memory.taken:
-            sizes = {'taken': readable(memory.taken), 'limit': readable(memory.limit)}
-            if not memory.limit:
-                self._pair('memory', say('{taken} on each device', **sizes))
-            elif memory.taken <= memory.limit:
-                self._pair('memory', say('{taken} of {limit} on each device: it fits', **sizes))
-            else:
-                self._pair('memory', say('{taken} of {limit} on each device: it does not fit', **sizes))
-                self._screen.warn(memory.advice)
-        if run.start < run.config.steps:
-            self._screen.line(say('training {count} steps', count=f'{run.config.steps - run.start:,}'))
+        screen, found, run = self._screen, compiled.result(), self._run
+        if screen is None:
+            return
+        with suppress(BrokenPipeError):  # a future swallows it with a traceback; the first row meets it again
+            screen.begin(Status(run.start, run.config.steps))
+            self._pair('compiled', say('in {seconds} s', seconds=f'{found.seconds:.1f}'))
+            if found.flops:
+                compute = say('{count}FLOPs a step', count=scaled(found.flops))
+                if found.peak:
+                    compute += say('; the peak of the devices is {count}FLOPs/s', count=scaled(found.peak))
+                self._pair('compute', compute)
+            if found.memory.taken:
+                self._pair('memory', expectation(found.memory))
+                if found.memory.advice:
+                    screen.warn(found.memory.advice)
+            if run.start < run.config.steps:
+                screen.line(say('training {count} steps', count=f'{run.config.steps - run.start:,}'))
 
     # --- rows ---
 
@@ -174,6 +168,16 @@ class Progress:
                 if row.pop('step') <= self._run.start:
                     for split, scores in of_splits(row).items():
                         self._remember_scores(split, scores)
+
+
+def expectation(memory: Expected) -> str:
+    """Returns one line: how much memory is expected to be taken, of how much, and whether that fits."""
+    sizes = {'taken': readable(memory.taken), 'limit': readable(memory.limit)}
+    if not memory.limit:
+        return say('{taken} on each device', **sizes)
+    if memory.taken <= memory.limit:
+        return say('{taken} of {limit} on each device: it fits', **sizes)
+    return say('{taken} of {limit} on each device: it does not fit', **sizes)
 
 
 def of_splits(row: Mapping[str, float]) -> dict[str, dict[str, float]]:

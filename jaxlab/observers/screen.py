@@ -135,9 +135,11 @@ class Terminal:
         for name, count, axes, split in rows:
             columns = [pad(name, widths[0]), f'{count:>{widths[1]}}', pad(axes, widths[2]), split]
             if sum(widths) + 2 * len(widths) > self._console.width:  # no room for columns: the name has its own line
-                self._console.print(self._text(f'  {name}'))
-                columns = ['  ' + count, axes, split]
-            text = self._text('  ' + '  '.join(columns).rstrip())
+                self.line(f'  {name}')
+                parts = [self._text(part, 'dim') for part in (f'    {count}', axes, split) if part]
+                self._console.print(self._flow(parts, indent=4))
+                continue
+            text = self._text(f'  {"  ".join(columns)}'.rstrip())
             text.stylize('dim', 2 + len(columns[0]))
             self._console.print(text)
 
@@ -165,17 +167,17 @@ class Terminal:
     def sample(self, title: str, prompt: str, text: str) -> None:
         from rich.panel import Panel
 
-        lines = harmless(prompt + text).split('\n')
-        shown = self._text('\n'.join(lines[:SAMPLE_LINES]))
+        shown = self._text(prompt + text)
         shown.stylize('bold', 0, len(harmless(prompt)))  # this was given, the rest was made
-        if (more := len(lines) - SAMPLE_LINES) > 0:
-            shown.append('\n' + say('… {count} more lines', count=more), 'dim')
         width = min(self._console.width, WIDEST)
-        self._console.print(Panel(shown, title=self._text(title), title_align='left', border_style='dim', width=width))
+        lines = shown.wrap(self._console, width - 4)
+        if (more := len(lines) - SAMPLE_LINES) > 0:
+            lines[SAMPLE_LINES:] = [self._text(say('… {count} more lines', count=more), 'dim')]
+        body = self._text('\n').join(lines)
+        self._console.print(Panel(body, title=self._text(title), title_align='left', border_style='dim', width=width))
 
     def close(self) -> None:
         if self._live.is_started:
-            self._live.transient = self._status is None and self._since is None  # nothing to leave behind
             self._live.stop()
 
     # --- what it is drawn with ---

@@ -69,9 +69,13 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
         ones serve.
 
     Raises:
-      UserError: an axis is unknown or has a size below 1, two are -1, or the shape wants more devices than there are.
+      UserError: an axis is unknown or has a size below 1, two are -1, the shape wants more devices than there are, or
+        there is none.
     """
-    devices = list(jax.devices() if devices is None else devices)
+    try:
+        devices = list(jax.devices() if devices is None else devices)
+    except RuntimeError as error:  # JAX_PLATFORMS, which --device sets, names one that does not start
+        raise UserError('JAX has no device to run on. {error}', error=error) from None
     for axis, size in shape.items():
         if axis not in AXES:
             raise UserError(f'config.mesh.{axis}: there is no such mesh axis; they are {", ".join(AXES)}.')

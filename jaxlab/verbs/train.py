@@ -38,6 +38,8 @@ def run(parsed: argparse.Namespace) -> int:
     config = configs.check(configs.override(config, parsed.overrides))
     workdir = Path(parsed.workdir) if parsed.workdir else workdirs.default(name, config)
 
+    import jax
+
     from jaxlab.observers.progress import Progress
     from jaxlab.observers.samples import Samples
     from jaxlab.observers.tracker import Tracker
@@ -45,6 +47,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     with Progress() as progress:
         stopped_by = train(config, workdir, [progress, Tracker(), Samples()])
+    if jax.process_index() > 0:
+        return 128 + stopped_by if stopped_by else 0
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     if stopped_by:
         print(f'saved in {workdir}; to go on: {python} -m jaxlab.main train --workdir={workdir}')
