@@ -150,7 +150,7 @@ class Terminal:
 
     def compiling(self, since: float) -> None:
         self._since = since
-        self._live.start()
+        self._live.start(refresh=True)
         self._console.show_cursor(True)
 
     def begin(self, status: Status) -> None:
