@@ -4,6 +4,7 @@ Build what there is, give birth to the state where it will live, or restore it; 
 observe, evaluate, sample, save, stop. A sentence says why each stands where it stands.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,6 +15,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from jaxlab import devices, flops, memory
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
 from jaxlab.best import make_best
@@ -22,9 +24,10 @@ from jaxlab.config import build
 from jaxlab.data.stream import prefetch
 from jaxlab.evaluation import count, make_evaluate, make_scores, summary
 from jaxlab.experiment import make_data, make_sampler, make_task
-from jaxlab.observers import Observer, Run
+from jaxlab.observers import Compiled, Observer, Run
 from jaxlab.observers.meter import Meter
 from jaxlab.parallel import layout
+from jaxlab.precision import dtypes
 from jaxlab.trust.stop import Stop
 
 
@@ -45,6 +48,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
     # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
     workdirs.check_identity(workdir, config)
     mesh = layout.make_mesh(config.mesh)
+    unseen = devices.unseen()  # on a thread of its own, like all that may take long and holds nothing up
     scores = make_scores(config.evaluate.scores)
     data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
     best = make_best(config.best, data.splits, scores, config.evaluate.every)
@@ -70,7 +74,12 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
         step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
         arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(batch, batch_sharding)
-        compiling = ThreadPoolExecutor(1).submit(compile_step, step, arguments, mesh)
+        compiling_since = time.monotonic()
+        compiling = ThreadPoolExecutor(1).submit(timed, compile_step, step, arguments, mesh)
+        state_bytes = memory.of_tree(abstract, shardings)
+        too_large = memory.of_state_alone(state_bytes, memory.limit())
+        if too_large and jax.process_index() == 0:
+            print(too_large, flush=True)  # before it is born: no observer may live to tell of it
         if checkpoints.latest() is None:
             state = jax.jit(init, out_shardings=shardings)(key)
         else:
@@ -79,13 +88,18 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         start = int(state.step)
         table = layout.describe(abstract.params, names, shardings.params)
         looked_at = summary(data.splits, config.evaluate.batches)
-        run = Run(config, workdir, start, data.summary, looked_at, layout.summary(mesh), table)
+        run = Run(config, workdir, start, data.summary, looked_at, layout.summary(mesh), table, unseen, compiling_since)
         for observer in observers:
             observer.start(run)
+        work = flops.of_step(task, abstract.params, abstract.extra, batch, key)  # while the step compiles
+        step, seconds = compiling.result()
+        peak = mesh.size * devices.peak(mesh.devices.flat[0].device_kind, dtypes(config.precision)[0].name)
+        expected = memory.expected(step, state_bytes, config, layout.batch_shards(mesh))
+        run.compiled.set_result(compiled := Compiled(seconds, work, peak, expected))
+        meter = Meter(config, data.info, start, compiled)
 
         evaluate = make_evaluate(task, scores, config.accumulate)
         place = partial(layout.place, sharding=batch_sharding)
-        meter = Meter(config, data.info, start)
         frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
 
         def observe(n: int, terms: steps.Terms) -> None:
@@ -100,7 +114,6 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         # 4. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic.
         n = start
         before = None
-        step = compiling.result()
         offset = int(state.data_offset)
         left = 0 if best.exhausted else config.steps - start
         for n, mine in enumerate(prefetch(data.batch, start + offset, left), start + 1):
@@ -149,6 +162,12 @@ def compile_step(step: Callable[..., Any], arguments: tuple[Any, ...], mesh: jax
     out_shardings = jax.tree.map(lambda x: x.sharding, arguments[0]), None
     with jax.set_mesh(mesh):  # a thread begins without the mesh of the one that started it
         return jax.jit(step, donate_argnums=0, out_shardings=out_shardings).lower(*arguments).compile()
+
+
+def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """Returns what the function returns, and the seconds that it took."""
+    start = time.perf_counter()
+    return function(*arguments), time.perf_counter() - start
 
 
 def due(n: int, every: int) -> bool:

@@ -27,6 +27,9 @@ ARROWS = {
     'best': {'scores'},
     'parameter_groups': set(),
     'precision': set(),
+    'flops': {'task', 'parallel'},
+    'memory': set(),
+    'devices': set(),
     'schedules': set(),
     'optim': {'config', 'parameter_groups'},
     'data': {'config'},
@@ -34,12 +37,12 @@ ARROWS = {
     'decode': set(),
     'parallel': set(),
     'trust': set(),
-    'observers': {'step', 'task', 'workdir'},
+    'observers': {'step', 'task', 'workdir', 'memory'},
 }
 NEVER_MODELS = ('data', 'optim', 'scores', 'observers', 'decode', 'parallel', 'trust')
 
 # Slow to import and not needed for the first step: imported where they are used.
-LAZY = {'orbax', 'grain', 'matplotlib', 'tensorboardX', 'rich', 'sklearn', 'wandb', 'tensorflow_datasets'}
+LAZY = {'orbax', 'grain', 'matplotlib', 'tensorboardX', 'rich', 'psutil', 'sklearn', 'wandb', 'tensorflow_datasets'}
 NEVER = {'tensorflow', 'torch'}
 # What must: the processors that are made of it, which are themselves imported when a config names them.
 AT_THE_TOP = {'tokenizers': {'data/byte_level.py', 'data/processors/bpe.py', 'data/processors/published.py'}}

@@ -142,6 +142,7 @@ def reads_of_the_current_step(corpus, tmp_path, monkeypatch, loop=loop) -> list[
             kept.append(terms)  # so that ids stay their own
             return new, terms
 
+        step.memory_analysis = compiled.memory_analysis
         return step
 
     def watched(read):

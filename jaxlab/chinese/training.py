@@ -119,5 +119,4 @@ TABLE: dict[str, str] = {
         ' 个在重复第一个的工作。请设 config.mesh.{axis}=1 和 config.mesh.data={size}。'
     ),
     '{used} of {seen} × {kind}': '{used} × {kind}（共 {seen} 个）',
-    '{devices}, mesh {shape}': '{devices}，网格 {shape}',
 }

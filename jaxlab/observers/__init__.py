@@ -1,16 +1,30 @@
 """Observers: they look, they never steer. `train.py` tells each of them what happens, in this order of words."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ml_collections import ConfigDict
 
+from jaxlab.memory import Expected
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What is known once the step is compiled."""
+
+    seconds: float  # that it took
+    flops: int  # of one step, over all devices; see `jaxlab.flops`
+    peak: float  # FLOPs/s of all devices at best; 0: not known
+    memory: Expected
+
 
 @dataclass(frozen=True)
 class Run:
-    """What is known when training begins."""
+    """What is known when training begins, and what becomes known on the way: `add_done_callback` hears of it."""
 
     config: ConfigDict
     workdir: Path
@@ -19,6 +33,9 @@ class Run:
     evaluation: str  # one line on how much of it is looked at while training
     devices: str  # one line on the devices and the mesh
     layout: list[dict[str, Any]]  # see `jaxlab.parallel.layout.describe`
+    unseen: Future[str] = field(default_factory=Future)  # see `jaxlab.devices.unseen`
+    compiling_since: float = field(default_factory=time.monotonic)
+    compiled: Future[Compiled] = field(default_factory=Future)
 
 
 class Observer(Protocol):

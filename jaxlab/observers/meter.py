@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from jaxlab.observers import Compiled
 from jaxlab.step import mean_loss
 from jaxlab.task import Terms
 
@@ -15,8 +16,8 @@ from jaxlab.task import Terms
 class Meter:
     """Reads the terms of steps, and measures the speed between two rows, without evaluation and samples."""
 
-    def __init__(self, config: ConfigDict, info: Mapping[str, Any], start: int) -> None:
-        self._config, self._info = config, info
+    def __init__(self, config: ConfigDict, info: Mapping[str, Any], start: int, compiled: Compiled) -> None:
+        self._config, self._info, self._compiled = config, info, compiled
         self._step, self._time = start, math.nan  # nan: the first row's time is mostly compilation
 
     def start(self, n: int) -> None:
@@ -34,6 +35,10 @@ class Meter:
             row['train/examples_per_second'] = self._config.batch_size / seconds
             if 'length' in self._info:
                 row['train/tokens_per_second'] = self._config.batch_size * self._info['length'] / seconds
+            if flops := self._compiled.flops:
+                row['train/flops_per_second'] = flops / seconds
+                if self._compiled.peak:  # where it is not known, nothing is said
+                    row['train/mfu'] = flops / seconds / self._compiled.peak
             row['train/seconds_left'] = seconds * (self._config.steps - n)
         self._step, self._time = n, now
         return row

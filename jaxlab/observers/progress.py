@@ -1,66 +1,199 @@
-"""Progress on the screen: plain lines, so that a log file reads like the screen did."""
+"""Progress on the screen: what runs where, then how it goes."""
 
+import json
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from types import TracebackType
 
-from jaxlab.observers import Run
+import jax
+
+from jaxlab.memory import Expected, in_use, readable
+from jaxlab.messages import say
+from jaxlab.observers import Compiled, Run
+from jaxlab.observers.screen import Cell, Plain, Score, Status, Terminal, cells, open_screen
+
+LABELS = ('devices', 'data', 'evaluation', 'workdir', 'parameters', 'compiled', 'compute', 'memory')  # of the header
+
+# The numbers of a step: key of the row, what is shown of it, and how. Of the two rates the first that is known.
+LEARNING = (
+    ('train/loss', 'loss {value}', '.4f'),
+    ('train/learning_rate', 'learning rate {value}', '.2e'),
+    ('train/gradient_norm', 'gradient norm {value}', '.2f'),
+    ('train/tokens_per_second', '{value} tokens/s', ',.0f'),
+    ('train/examples_per_second', '{value} examples/s', ',.1f'),
+)
+MACHINE = (('train/mfu', 'MFU {value}', '.1%'),)
 
 
 class Progress:
-    """Prints devices, data and parameters first, then one line a row."""
+    """Shows a run: on a terminal with a live line, elsewhere with one line a row. Of several processes the first does.
+
+    A context, which gives the terminal back however the run ends.
+    """
+
+    def __init__(self, screen: Plain | Terminal | None = None) -> None:
+        self._screen = screen
+        self._scores: dict[str, float] = {}  # the newest of each split
+        self._best: dict[str, float] = {}  # the lowest loss of each split
+
+    def __enter__(self) -> 'Progress':
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
 
     def start(self, run: Run) -> None:
-        self._steps = run.config.steps
-        print(f'devices     {run.devices}')
-        print(f'data        {run.data}')
-        print(f'evaluation  {run.evaluation}')
-        print(f'workdir     {run.workdir}')
+        if jax.process_index() > 0:
+            return
+        self._run = run
+        self._screen = screen = self._screen or open_screen()
+        width = max(cells(say(label)) for label in LABELS)
+        self._pair = lambda label, text: screen.pair(say(label), text, width)
+        self._pair('devices', run.devices)
+        self._pair('data', run.data)
+        self._pair('evaluation', run.evaluation)
+        self._pair('workdir', f'{run.workdir}')
         total = sum(row['count'] for row in run.layout)
-        per_device = sum(row['bytes_per_device'] for row in run.layout)
-        print(f'parameters  {total:,} ({readable(per_device)} on each device)')
-        width = max(len(row['name']) for row in run.layout)
-        for row in run.layout:
-            times = f'{row["times"]} × ' if row['times'] > 1 else ''
-            shape = ', '.join(
-                f'{name} {size}' if name else f'{size}' for name, size in zip(row['names'], row['shape'], strict=True)
-            )
-            print(f'  {row["name"]:{width}}  {times + shape:36}  {row["split"]}'.rstrip())
-        print(
-            f'resumed at step {run.start}' if run.start else f'training {self._steps:,} steps; the first compiles',
-            flush=True,
-        )
+        size = readable(sum(row['bytes_per_device'] for row in run.layout))
+        self._pair('parameters', say('{count} ({size} on each device)', count=f'{total:,}', size=size))
+        screen.table([self._parameter(row) for row in run.layout])
+        if run.start:
+            screen.line(f'resumed at step {run.start}')  # in every language: programs look for it
+            self._remember()
+        run.unseen.add_done_callback(self._warn)
+        screen.compiling(run.compiling_since)
+        run.compiled.add_done_callback(self._compiled)
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
+        if self._screen is None:
+            return
         if 'train/loss' in row:
-            parts = [f'loss {row["train/loss"]:.4f}', f'learning rate {row["train/learning_rate"]:.2e}']
-            parts.append(f'gradient norm {row["train/gradient_norm"]:.2f}' if 'train/gradient_norm' in row else '')
-            rate = next((name for name in ('tokens', 'examples') if f'train/{name}_per_second' in row), '')
-            parts.append(f'{row[f"train/{rate}_per_second"]:,.0f} {rate}/s' if rate else '')
-            parts.append(f'{duration(row["train/seconds_left"])} left' if 'train/seconds_left' in row else '')
-        else:
-            parts = [
-                f'{name.removeprefix("eval/")} {value:.4f}' for name, value in row.items() if name.startswith('eval/')
-            ]
-        print(f'step {step:>{len(f"{self._steps}")}}  ' + '  '.join(part for part in parts if part), flush=True)
+            self._screen.status(self._status(step, row))
+            return
+        for split, scores in of_splits(row).items():
+            head = say('step {step}', step=f'{step:>{len(str(self._run.config.steps))}}')
+            self._screen.scores(head, [Score(split, False), *self._compared(split, scores)])
 
     def sample(self, step: int, text: str) -> None:
-        lines = '\n'.join(f'    | {line}' for line in text.splitlines())
-        print(f'sample at step {step}:\n{lines}', flush=True)
+        if self._screen is not None:
+            prompt = self._run.config.log.prompt
+            given = prompt if text.startswith(prompt) else ''
+            self._screen.sample(say('sample at step {step}', step=step), given, text.removeprefix(given))
 
     def end(self, step: int) -> None:
-        pass
+        self._close()
+
+    def _close(self) -> None:
+        screen, self._screen = self._screen, None
+        if screen is not None:
+            screen.close()
+
+    # --- the header ---
+
+    def _parameter(self, row: Mapping) -> tuple[str, str, str, str]:
+        named = [f'{name} {size}' if name else f'{size}' for name, size in zip(row['names'], row['shape'], strict=True)]
+        times = f'{row["times"]} × ' if row['times'] > 1 else ''
+        return row['name'], f'{row["count"]:,}', times + ', '.join(named), row['split']
+
+    def _warn(self, unseen: Future[str]) -> None:
+        screen, text = self._screen, unseen.result()
+        if screen is not None and text:  # nvidia-smi may answer after the end
+            with suppress(BrokenPipeError):
+                screen.warn(text)
+
+    def _compiled(self, compiled: Future[Compiled]) -> None:
+        screen, found, run = self._screen, compiled.result(), self._run
+        if screen is None:
+            return
+        with suppress(BrokenPipeError):  # a future swallows it with a traceback; the first row meets it again
+            screen.begin(Status(run.start, run.config.steps))
+            self._pair('compiled', say('in {seconds} s', seconds=f'{found.seconds:.1f}'))
+            if found.flops:
+                compute = say('{count}FLOPs a step', count=scaled(found.flops))
+                if found.peak:
+                    compute += say('; the peak of the devices is {count}FLOPs/s', count=scaled(found.peak))
+                self._pair('compute', compute)
+            if found.memory.taken:
+                self._pair('memory', expectation(found.memory))
+                if found.memory.advice:
+                    screen.warn(found.memory.advice)
+            if run.start < run.config.steps:
+                screen.line(say('training {count} steps', count=f'{run.config.steps - run.start:,}'))
+
+    # --- rows ---
+
+    def _status(self, step: int, row: Mapping[str, float]) -> Status:
+        steps, every = self._run.config.steps, self._run.config.log.every
+        hidden = {'train/examples_per_second'} if 'train/tokens_per_second' in row else set()
+        learning, machine = (
+            [Cell(words, f'{row[key]:{form}}') for key, words, form in some if key in row and key not in hidden]
+            for some in (LEARNING, MACHINE)
+        )
+        left = row.get('train/seconds_left')
+        if left is None:
+            return Status(step, steps, learning)
+        machine.append(Cell('{value} of memory', readable(in_use())))
+        next_in = left * min(every / max(steps - step, 1), 1)
+        return Status(step, steps, learning, machine, left, time.monotonic(), next_in)
+
+    def _compared(self, split: str, scores: Mapping[str, float]) -> list[Score]:
+        """Returns the scores of a split in words, the first one beside what it was last time."""
+        first = next(iter(scores))
+        shown = [Score(f'{name} {value:.4f}', False) for name, value in scores.items()]
+        key = f'{split}/{first}'
+        if key in self._scores:
+            change = f'{scores[first] - self._scores[key]:+.4f}'
+            # Which way is better is known of a loss alone.
+            best = first == 'loss' and scores[first] < self._best[key]
+            words = '{score} ({change}, best)' if best else '{score} ({change})'
+            shown[0] = Score(say(words, score=shown[0].text, change=change), best)
+        self._remember_scores(split, scores)
+        return shown
+
+    def _remember_scores(self, split: str, scores: Mapping[str, float]) -> None:
+        key = f'{split}/{next(iter(scores))}'
+        self._scores[key] = scores[key.rpartition('/')[2]]
+        self._best[key] = min(self._best.get(key, float('inf')), self._scores[key])
+
+    def _remember(self) -> None:
+        """Reads what was found before this run was resumed."""
+        path = self._run.workdir / 'metrics.jsonl'
+        for line in path.read_text('utf-8').splitlines() if path.is_file() else ():
+            if '"eval/' in line and line.endswith('}'):
+                row = json.loads(line)
+                if row.pop('step') <= self._run.start:
+                    for split, scores in of_splits(row).items():
+                        self._remember_scores(split, scores)
 
 
-def readable(count: float) -> str:
-    """Returns bytes in a unit that people read: '12.3 MiB'."""
-    for unit in ('B', 'KiB', 'MiB', 'GiB'):
-        if count < 1024:
-            return f'{count:.0f} {unit}' if unit == 'B' else f'{count:.1f} {unit}'
-        count /= 1024
-    return f'{count:.1f} TiB'
+def expectation(memory: Expected) -> str:
+    """Returns one line: how much memory is expected to be taken, of how much, and whether that fits."""
+    sizes = {'taken': readable(memory.taken), 'limit': readable(memory.limit)}
+    if not memory.limit:
+        return say('{taken} on each device', **sizes)
+    if memory.taken <= memory.limit:
+        return say('{taken} of {limit} on each device: it fits', **sizes)
+    return say('{taken} of {limit} on each device: it does not fit', **sizes)
 
 
-def duration(seconds: float) -> str:
-    """Returns '0:41', '12:05' or '3:12:05'."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
+def of_splits(row: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Returns {'held_out': {'loss': 2.5, …}} of a row {'eval/held_out/loss': 2.5, …}."""
+    found: dict[str, dict[str, float]] = {}
+    for key, value in row.items():
+        if key.startswith('eval/'):
+            _, split, name = key.split('/', 2)
+            found.setdefault(split, {})[name] = value
+    return found
+
+
+def scaled(count: float) -> str:
+    """Returns a number with the prefix of its unit: '66.5 G', so that FLOPs can follow."""
+    for prefix in ('', 'k', 'M', 'G', 'T', 'P', 'E'):
+        if count < 999.5 or prefix == 'E':
+            return f'{count:.3g} {prefix}'
+        count /= 1000
+    raise AssertionError

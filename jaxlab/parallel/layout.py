@@ -69,9 +69,13 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
         ones serve.
 
     Raises:
-      UserError: an axis is unknown or has a size below 1, two are -1, or the shape wants more devices than there are.
+      UserError: an axis is unknown or has a size below 1, two are -1, the shape wants more devices than there are, or
+        there is none.
     """
-    devices = list(jax.devices() if devices is None else devices)
+    try:
+        devices = list(jax.devices() if devices is None else devices)
+    except RuntimeError as error:  # JAX_PLATFORMS, which --device sets, names one that does not start
+        raise UserError('JAX has no device to run on. {error}', error=error) from None
     for axis, size in shape.items():
         if axis not in AXES:
             raise UserError(
@@ -354,12 +358,15 @@ def _check_used(param_shardings: Any, mesh: Mesh) -> None:
 
 def summary(mesh: Mesh) -> str:
     """Returns one line: how many devices of which kind, and how they are laid out."""
-    shape = ' × '.join(f'{axis} {size}' for axis, size in mesh.shape.items() if size > 1)
-    seen, kind = jax.device_count(), jax.devices()[0].device_kind
-    devices = f'{seen} × {kind}'
-    if mesh.size < seen:
-        devices = say('{used} of {seen} × {kind}', used=mesh.size, seen=seen, kind=kind)
-    return say('{devices}, mesh {shape}', devices=devices, shape=shape) if shape else devices
+    seen, kind = jax.device_count(), mesh.devices.flat[0].device_kind
+    if seen == 1:
+        return f'1 × {kind}'
+    parts = [say('{used} of {seen} × {kind}', used=mesh.size, seen=seen, kind=kind)]
+    if shape := ' × '.join(f'{axis} {size}' for axis, size in mesh.shape.items() if size > 1):
+        parts.append(say('mesh {shape}', shape=shape))
+    if (processes := jax.process_count()) > 1:
+        parts.append(say('{count} processes', count=processes))
+    return ', '.join(parts)
 
 
 # --- for people ------------------------------------------------------------------------------------------------------

@@ -40,12 +40,17 @@ def run(parsed: argparse.Namespace) -> int:
     config = configs.check(config_text.override(config, parsed.overrides))
     workdir = Path(parsed.workdir) if parsed.workdir else workdirs.default(name, config)
 
+    import jax
+
     from jaxlab.observers.progress import Progress
     from jaxlab.observers.samples import Samples
     from jaxlab.observers.tracker import Tracker
     from jaxlab.train import train
 
-    stopped_by = train(config, workdir, [Progress(), Tracker(), Samples()])
+    with Progress() as progress:
+        stopped_by = train(config, workdir, [progress, Tracker(), Samples()])
+    if jax.process_index() > 0:
+        return 128 + stopped_by if stopped_by else 0
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     if stopped_by:
         command = f'{python} -m jaxlab.main train --workdir={workdir}'

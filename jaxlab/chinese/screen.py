@@ -1,0 +1,73 @@
+"""The screen, the devices and their memory; see `jaxlab.chinese`."""
+
+TABLE: dict[str, str] = {
+    'mesh {shape}': '网格 {shape}',
+    '{count} processes': '{count} 个进程',
+    'nvidia-smi sees {gpus}, and jax does not: this run is on the CPU.': (
+        'nvidia-smi 能看到 {gpus}，但 jax 看不到：这次训练在 CPU 上进行。'
+    ),
+    'CUDA_VISIBLE_DEVICES="{value}" hides it. To use it:': '它被 CUDA_VISIBLE_DEVICES="{value}" 隐藏了。要使用它：',
+    "jax's CUDA plugin is here and did not start: most often it is for another CUDA than the driver.": (
+        'jax 的 CUDA 插件已安装，但没有启动：多半是它的 CUDA 版本与驱动不符。'
+    ),
+    'The jax that is installed here is for the CPU alone.': '这里安装的 jax 只支持 CPU。',
+    'This machine has a TPU, and jax does not see it: this run is on the CPU.': (
+        '这台机器有 TPU，但 jax 看不到：这次训练在 CPU 上进行。'
+    ),
+    'libtpu is here and did not start: most often another process holds the TPU.': (
+        'libtpu 已安装，但没有启动：多半是另一个进程占用了 TPU。'
+    ),
+    'To repair it:': '修复的命令：',
+    'JAX_PLATFORMS={platforms} asks for more than a CPU, and there is no GPU or TPU: this run is on the CPU.': (
+        'JAX_PLATFORMS={platforms} 要的不只是 CPU，但这里没有 GPU 或 TPU：这次训练在 CPU 上进行。'
+    ),
+    'JAX has no device to run on. {error}': 'JAX 没有可用的设备。{error}',
+    'cut the batch into micro-batches (--config.accumulate={number})': (
+        '把批次切成微批次（--config.accumulate={number}）'
+    ),
+    'make the batch smaller (--config.batch_size=…)': '减小批次（--config.batch_size=…）',
+    'compute activations twice instead of keeping them (--config.model.remat=full)': (
+        '不保存激活值，用到时重新计算（--config.model.remat=full）'
+    ),
+    'store parameters over more devices (--config.mesh.fsdp=…)': '把参数分存到更多设备（--config.mesh.fsdp=…）',
+    'To make it smaller: {ways}.': '要减少内存：{ways}。',
+    '; or ': '；或',
+    (
+        'The state alone (parameters, optimizer, average) takes {state} of the {there} on each device: store it over'
+        ' more devices (--config.mesh.fsdp=…), or make the model smaller.'
+    ): (
+        '仅状态（参数、优化器、滑动平均）就要占用每个设备 {there} 中的 {state}：'
+        '请把它分存到更多设备（--config.mesh.fsdp=…），或缩小模型。'
+    ),
+    'devices': '设备',
+    'data': '数据',
+    'evaluation': '评估',
+    'workdir': '工作目录',
+    'parameters': '参数',
+    'compiled': '编译',
+    'compute': '计算量',
+    'memory': '内存',
+    '{count} ({size} on each device)': '{count} 个（每个设备 {size}）',
+    'in {seconds} s': '用时 {seconds} 秒',
+    '{count}FLOPs a step': '每步 {count}FLOPs',
+    '; the peak of the devices is {count}FLOPs/s': '；设备峰值 {count}FLOPs/s',
+    '{taken} on each device': '每个设备 {taken}',
+    '{taken} of {limit} on each device: it fits': '每个设备 {limit} 中的 {taken}：放得下',
+    '{taken} of {limit} on each device: it does not fit': '每个设备 {limit} 中的 {taken}：放不下',
+    'training {count} steps': '训练 {count} 步',
+    'compiling the step …': '正在编译训练步……',
+    'compiling the step … {seconds} s': '正在编译训练步…… {seconds} 秒',
+    'step {step}': '第 {step} 步',
+    'loss {value}': '损失 {value}',
+    'learning rate {value}': '学习率 {value}',
+    'gradient norm {value}': '梯度范数 {value}',
+    '{value} tokens/s': '{value} 词元/秒',
+    '{value} examples/s': '{value} 样本/秒',
+    'MFU {value}': 'MFU {value}',
+    '{value} of memory': '内存 {value}',
+    '{value} left': '剩余 {value}',
+    '{score} ({change}, best)': '{score}（{change}，最好）',
+    '{score} ({change})': '{score}（{change}）',
+    'sample at step {step}': '第 {step} 步的样本',
+    '… {count} more lines': '……还有 {count} 行',
+}
