@@ -24,16 +24,18 @@ from jaxlab.experiment import make_sampler, make_task
 from jaxlab.observers import Observer, Run
 from jaxlab.observers.meter import Meter
 from jaxlab.parallel import layout
+from jaxlab.trust.ledger import Ledger
 from jaxlab.trust.stop import Stop
 
 
-def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> int:
+def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledger: Ledger | None = None) -> int:
     """Trains until `config.steps`, or until asked to stop; goes on from the newest checkpoint in the workdir.
 
     Args:
       config: the resolved config; see `jaxlab.config.experiment`.
       workdir: where everything lies; made if missing.
       observers: who is told what happens.
+      ledger: counts where the time goes; one that already runs counts what came before.
 
     Returns:
       0, or the number of the signal that ended the run early.
@@ -41,6 +43,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
     Raises:
       UserError: anything that the user can mend; before anything compiles.
     """
+    ledger = ledger or Ledger()
     # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
     workdirs.check_identity(workdir, config)
     mesh = layout.make_mesh(config.mesh)
@@ -79,11 +82,11 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         start = int(state.step)
         table = layout.describe(abstract.params, names, shardings.params)
         looked_at = summary(data.splits, config.evaluate.batches)
-        run = Run(config, workdir, start, data.summary, looked_at, layout.summary(mesh), table)
+        run = Run(config, workdir, start, data.summary, looked_at, layout.summary(mesh), table, ledger)
         for observer in observers:
             observer.start(run)
 
-        evaluate = make_evaluate(task, scores)
+        evaluate = ledger.of('evaluate')(make_evaluate(task, scores))
         place = partial(layout.place, sharding=batch_sharding)
         meter = Meter(config, data.info, start)
         frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
@@ -93,6 +96,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
             if due(n, config.log.every):
                 tell(n, meter.row(n, terms))
 
+        @ledger.of('observe')
         def tell(n: int, row: dict[str, float]) -> None:
             for observer in observers:
                 observer.row(n, row)
@@ -100,9 +104,12 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         # 4. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic.
         n = start
         before = None
-        step = compiling.result()
+        with ledger.of('compile'):
+            step = compiling.result()
+        ledger.turn('train')
         offset = int(state.data_offset)
-        for n, mine in enumerate(prefetch(data.batch, start + offset, config.steps - start), start + 1):
+        batches = ledger.waits('data', prefetch(data.batch, start + offset, config.steps - start))
+        for n, mine in enumerate(batches, start + 1):
             state, terms = step(state, frozen, place(mine))
             # Step n is under way; only now are the numbers of step n - 1 read, so the devices never wait for the host.
             if before:
@@ -115,20 +122,26 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
                 before = None
             if last or due(n, config.evaluate.every):
                 for name, split in data.splits.items():
-                    batches = map(place, prefetch(split.batch, 0, count(split, config.evaluate.batches)))
-                    found = evaluate(state.average or state.params, state.extra, batches)
+                    held_out = map(place, prefetch(split.batch, 0, count(split, config.evaluate.batches)))
+                    found = evaluate(state.average or state.params, state.extra, held_out)
                     tell(n, {f'eval/{name}/{score}': value for score, value in found.items()})
             if sample and (last or due(n, config.log.sample_every)):
-                text = sample(state.average or state.params, state.extra, state.key, state.step)
-                for observer in observers:
-                    observer.sample(n, text)
+                with ledger.of('sample'):
+                    text = sample(state.average or state.params, state.extra, state.key, state.step)
+                with ledger.of('observe'):
+                    for observer in observers:
+                        observer.sample(n, text)
             if before is None:
                 meter.start(n)  # evaluation and samples are not training: they do not count as its time
             # Saving comes last: what is saved has been seen. It copies the state, and writes while the next steps run.
             if last or due(n, config.checkpoint.every) or stopping:
-                checkpoints.save(n, state, config)
+                with ledger.of('save'):
+                    checkpoints.save(n, state, config)
             if stopping:
                 break
+        with ledger.of('save'):
+            checkpoints.close()  # the last save is whole before anyone is told that the run has ended
+        ledger.turn('observe')
         for observer in observers:
             observer.end(n)
         return stop.signal

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from ml_collections import ConfigDict
 
+from jaxlab.trust.ledger import Ledger
+
 
 @dataclass(frozen=True)
 class Run:
@@ -19,6 +21,7 @@ class Run:
     evaluation: str  # one line on how much of it is looked at while training
     devices: str  # one line on the devices and the mesh
     layout: list[dict[str, Any]]  # see `jaxlab.parallel.layout.describe`
+    ledger: Ledger  # where the time goes; it may be asked at any time
 
 
 class Observer(Protocol):

@@ -26,6 +26,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from jaxlab.trust.ledger import Ledger
+
+    ledger = Ledger()  # from here on every moment counts, imports included
+
     from jaxlab import config as configs
     from jaxlab import workdir as workdirs
 
@@ -35,19 +39,32 @@ def run(parsed: argparse.Namespace) -> int:
         config, name = configs.load(parsed.config)
     else:
         config, name = workdirs.read_config(Path(parsed.workdir), parsed.allow_import), ''
+    written = config
     config = configs.check(configs.override(config, parsed.overrides))
     workdir = Path(parsed.workdir) if parsed.workdir else workdirs.default(name, config)
 
+    from jaxlab.observers import Observer
+    from jaxlab.observers.background import Background
+    from jaxlab.observers.history import History
     from jaxlab.observers.progress import Progress
+    from jaxlab.observers.report import Report
     from jaxlab.observers.samples import Samples
+    from jaxlab.observers.tensorboard import TensorBoard
     from jaxlab.observers.tracker import Tracker
+    from jaxlab.observers.wandb import WandB
     from jaxlab.train import train
 
-    stopped_by = train(config, workdir, [Progress(), Tracker(), Samples()])
+    observers: list[Observer] = [Progress(), Tracker(), Samples(), History(parsed.config, written)]
+    observers.append(Background('TensorBoard', TensorBoard()))
+    if config.log.wandb:
+        observers.append(Background('Weights & Biases', WandB(config.log.wandb)))
+    observers.append(Report())  # after those whose files it shows
+    stopped_by = train(config, workdir, observers, ledger)
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     if stopped_by:
         print(f'saved in {workdir}; to go on: {python} -m jaxlab.main train --workdir={workdir}')
         return 128 + stopped_by  # what a shell reports for a process that the signal ended
-    print(f'\neverything lies in {workdir}\nnext: {python} -m jaxlab.main generate --workdir={workdir} --prompt=import')
+    print(f'\neverything lies in {workdir}; look at {workdir}/report.html')
+    print(f'next: {python} -m jaxlab.main generate --workdir={workdir} --prompt=import')
     print(f'      {python} -m jaxlab.main evaluate --workdir={workdir}')
     return 0
