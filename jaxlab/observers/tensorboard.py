@@ -8,6 +8,7 @@ resumes from: TensorBoard shows one curve, without doubles.
 
 import os
 import struct
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ class TensorBoard:
         self._folder, self._start, self._flushed = run.workdir / 'tensorboard', run.start, 0.0
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
+        import_without_torch()
         from tensorboardX.proto.summary_pb2 import Summary
 
         self._write(step, Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in row.items()]))
@@ -36,6 +38,7 @@ class TensorBoard:
             self._flushed = time.monotonic()
 
     def sample(self, step: int, text: str) -> None:
+        import_without_torch()
         from tensorboardX import summary
 
         lines = ''.join(f'    {line}\n' for line in text.splitlines())  # indented: TensorBoard takes text for Markdown
@@ -58,6 +61,18 @@ class TensorBoard:
         self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
 
 
+def import_without_torch() -> None:
+    """Imports tensorboardX, which would import torch with it wherever that is installed: seconds and hundreds of MB."""
+    hidden = 'torch' not in sys.modules
+    if hidden:
+        sys.modules['torch'] = None  # type: ignore[assignment]  # makes `import torch` fail, and tensorboardX knows why
+    try:
+        import tensorboardX  # noqa: F401
+    finally:
+        if hidden:
+            del sys.modules['torch']
+
+
 def cut(file: Path, step: int) -> None:
     """Cuts a file of events before the first one after `step`, or before half of a last one; an empty file goes."""
     kept = end = 0
@@ -77,6 +92,7 @@ def events(file: Path) -> Iterator[tuple[int, Any]]:
 
     A record is its length, uint64, a checksum of that, uint32, the event, and a checksum of the event, uint32.
     """
+    import_without_torch()
     from tensorboardX.proto.event_pb2 import Event
 
     with file.open('rb') as opened:

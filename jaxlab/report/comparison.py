@@ -9,7 +9,7 @@ from jaxlab.report.document import document, duration, named, number, section, t
 from jaxlab.report.facts import shown
 from jaxlab.report.fit import held_out_loss, smooth
 from jaxlab.report.html import Html, both, join, tag
-from jaxlab.report.learning import PICTURES, UNTOLD, identifier, is_spread, later
+from jaxlab.report.learning import PICTURES, course_names, grid, identifier, is_noisy, is_spread, later
 from jaxlab.report.pictures import Curve, Picture, draw
 from jaxlab.report.record import Record, Series, best, better, newest
 
@@ -65,7 +65,7 @@ def _scores(records: list[Record], labels: list[str]) -> Html:
         tuple[Html, list[float], int, Callable[[float], str]]
     ] = []  # name, values, what is better, how to say
     for name in names:
-        title = join([tag('code', name.split('/')[1]), ' '] * several + [named(name)])
+        title = both('{name} on {split}', name=named(name), split=name.split('/')[1]) if several else named(name)
         series = [record.series.get(name) for record in records]
         last = [float(one.values[-1]) if one else math.nan for one in series]
         columns.append((title, last, better(name), number))
@@ -161,16 +161,15 @@ def _curves(records: list[Record]) -> list[Html]:
         ]
         title = both('{name} on held-out data', name=named(main))
         sections.append(section(title, wide, tag('div', *small, class_='grid'), name='main'))
-    training = [record.series.get('train/loss') for record in records]
-    smoothed = [smooth(series)[0] if series else None for series in training]
-    pictures = [_overlaid(smoothed, 'train/loss', both('Training loss, smoothed'))]
     names = list(dict.fromkeys(name for record in records for name in record.series))
-    others = [name for name in names if name not in (*UNTOLD, main)]
-    if 'train/tokens_per_second' in others and 'train/examples_per_second' in others:
-        others.remove('train/examples_per_second')
-    for name in others[:PICTURES]:
-        pictures.append(_overlaid([record.series.get(name) for record in records], name, named(name)))
-    sections.append(section(both('Everything else, by step'), tag('div', *pictures, class_='grid'), name='others'))
+    others = ['train/loss'] * ('train/loss' in names) + course_names(names)
+    others += [name for name in names if name.startswith('eval/') and name != main][:PICTURES]
+    pictures = []
+    for name in others:
+        measured = [record.series.get(name) for record in records]
+        measured = [smooth(series)[0] if series and is_noisy(name, series) else series for series in measured]
+        pictures.append(_overlaid(measured, name, both('Training loss') if name == 'train/loss' else named(name)))
+    sections.append(grid(both('Everything else, by step'), pictures, 'others'))
     return sections
 
 

@@ -109,7 +109,8 @@ def memory(count: float) -> str:
 def command(text: str) -> Html:
     """Returns a command line with a button that copies it."""
     button = tag('button', both('Copy'), type='button', hidden=True, data_script=True, data_copy=True)
-    return tag('div', tag('pre', tag('code', text)), button, class_='command')
+    words = (tag('span', word) for word in text.split(' '))  # so that lines break between flags
+    return tag('div', tag('pre', tag('code', join(words, ' '))), button, class_='command')
 
 
 def table(
@@ -128,7 +129,7 @@ def table(
 
     whole = tag(
         'table',
-        tag('thead', line(head, 'th', 'th')),
+        *([tag('thead', line(head, 'th', 'th'))] if any(head) else []),
         tag('tbody', *(line(row, 'th', 'td') for row in rows)),
         *([tag('tfoot', line(foot, 'th', 'td'))] if foot else []),
     )

@@ -31,7 +31,7 @@ def samples(record: Record) -> Html:
     if not record.samples:
         return Html()
     chosen = sorted({round(n) for n in np.linspace(0, len(record.samples) - 1, min(len(record.samples), SAMPLES))})
-    about = both('What the model made, at {count} steps.', count=len(record.samples))
+    about = both('What the model made as training went on.')
     if len(chosen) < len(record.samples):
         about = both(
             'Of {count} samples, {shown} are shown, evenly spaced; all of them lie in {folder}.',

@@ -14,13 +14,14 @@ class Fit:
     """What the two losses say together, at the last evaluation.
 
     Attributes:
-      smooth: the training loss, each value the mean of the last `window` rows.
-      window: how many rows are averaged.
+      smooth: the training loss, each value the mean of `window` rows around it, or of those that there are.
+      window: of how many rows.
       held_out: the held-out loss.
       gap: held-out loss minus smoothed training loss, at each evaluation.
       best: index into `held_out` of its lowest value.
-      verdict: 'early' (one evaluation says nothing), 'over' (over-fitting), 'unstable' (both rose), 'under' (both still
-        fall, and are close), 'falling' (held-out still falls, with a gap), 'level' (held-out stands still).
+      verdict: 'early' (one evaluation says nothing), 'over' (over-fitting: held-out loss has risen, and training loss
+        has not), 'unstable' (both have risen), 'under' (both still fall, and are close), 'falling' (held-out loss
+        still falls, well above the other), 'level' (held-out loss stands still).
     """
 
     smooth: Series
@@ -32,12 +33,20 @@ class Fit:
 
 
 def smooth(series: Series) -> tuple[Series, int]:
-    """Returns (each value the mean of the rows up to it, over a fiftieth of the run and at least 3 rows; how many)."""
-    window = max(3, len(series) // 50)
+    """Returns (each value the mean of the rows around it, how many): a fiftieth of the run, and at least 5 rows.
+
+    At the ends it is the mean of those that there are: the last value is of `tail` rows.
+    """
+    half = max(2, len(series) // 100)
     total = np.concatenate([[0.0], np.cumsum(series.values)])
-    ends = np.arange(1, len(series) + 1)
-    begins = np.maximum(ends - window, 0)
-    return Series(series.steps, (total[ends] - total[begins]) / (ends - begins)), min(window, len(series))
+    at = np.arange(len(series))
+    begins, ends = np.maximum(at - half, 0), np.minimum(at + half + 1, len(series))
+    return Series(series.steps, (total[ends] - total[begins]) / (ends - begins)), 2 * half + 1
+
+
+def tail(series: Series) -> int:
+    """Returns of how many rows the last smoothed value is the mean."""
+    return min(max(2, len(series) // 100) + 1, len(series))
 
 
 def fit(record: Record) -> Fit | None:
@@ -67,7 +76,7 @@ def _verdict(held_out: np.ndarray, gap: np.ndarray, best: int) -> str:
         return 'early'
     training = held_out - gap
     if held_out[-1] - held_out[best] > CHANGE * abs(held_out[best]):
-        return 'over' if training[-1] < training[best] else 'unstable'
+        return 'unstable' if training[-1] > (1 + CHANGE) * training[best] else 'over'
     before = len(held_out) - 1 - max(1, len(held_out) // 5)  # the last fifth of the evaluations, or the last one
     if held_out[before] - held_out[-1] <= CHANGE * abs(held_out[before]):
         return 'level'

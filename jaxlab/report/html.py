@@ -11,8 +11,6 @@ VOID = ('br', 'hr', 'img', 'input', 'link', 'meta', 'wbr')  # elements that have
 class Html(str):
     """Text that is HTML already."""
 
-    __slots__ = ()
-
     def __add__(self, more: str) -> 'Html':
         return Html(str.__add__(self, escape(more)))
 
@@ -46,19 +44,32 @@ def join(parts: Iterable[object], between: str = '') -> Html:
     return Html(escape(between).join(map(escape, parts)))
 
 
-def both(template: str, /, **values: object) -> Html:
-    """Returns a sentence in English and in Chinese, of which the page shows one.
+class Both(Html):
+    """A sentence in both languages, of which the page shows one."""
+
+    english: Html
+    chinese: Html
+
+
+def both(template: str, /, **values: object) -> Both:
+    """Returns a sentence in English and in Chinese.
 
     Args:
       template: English, a key of `jaxlab.report.words.CHINESE`.
-      **values: what stands in its places, in both languages; text is escaped.
+      **values: what stands in its places: text, which is escaped, or Html; of another `Both` the same language.
     """
-    safe = {name: escape(value) for name, value in values.items()}
 
-    def say(text: str) -> Html:
-        return Html(escape(text).format(**safe) if safe else escape(text))
+    def say(text: str, language: str) -> Html:
+        inside = {
+            name: getattr(value, language) if isinstance(value, Both) else escape(value)
+            for name, value in values.items()
+        }
+        return Html(escape(text).format(**inside) if inside else escape(text))
 
-    return tag('span', say(template), lang='en') + tag('span', say(CHINESE[template]), lang='zh')
+    english, chinese = say(template, 'english'), say(CHINESE[template], 'chinese')
+    sentence = Both(tag('span', english, lang='en') + tag('span', chinese, lang='zh'))
+    sentence.english, sentence.chinese = english, chinese
+    return sentence
 
 
 def _clean(text: str) -> str:

@@ -1,21 +1,32 @@
 """The curves of a run: training against held-out loss with the gap between them, scores, and the course of training."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from jaxlab.report.document import named, number, section
-from jaxlab.report.fit import Fit, fit, held_out_loss, smooth
+from jaxlab.report.fit import Fit, fit, held_out_loss, smooth, tail
 from jaxlab.report.html import Html, both, join, tag
 from jaxlab.report.pictures import Curve, Picture, draw, thin
 from jaxlab.report.record import Record, Series, best
 
 UNTOLD = ('train/loss', 'train/seconds_left')  # shown in a picture of its own, or no property of the run
 PICTURES = 40  # more than a person looks at
+NOISY = 60  # rows; a longer curve is drawn thin, with its mean over it
 
 
 def overfitting(record: Record) -> Html:
     """The first thing asked of a run: the two losses, what they say together, and how to read them with care."""
     found = fit(record)
     parts: list[object] = []
+    lost = record.broken.get('train/loss')
+    if lost and lost.since >= 0:
+        title = both('Training loss is NaN or infinite since step {step}.', step=f'{lost.since:,}')
+        text = both(
+            'Nothing is learned any more. Look at learning rate and gradient norm before that step; a lower learning'
+            ' rate, a longer warm-up or gradient clipping may help.'
+        )
+        parts.append(tag('div', tag('p', tag('strong', title), ' ', text), class_='verdict unstable'))
     if found:
         parts.append(_verdict(found))
     elif 'train/loss' in record.series:
@@ -47,9 +58,10 @@ def _verdict(found: Fit) -> Html:
         'over': (
             both('Over-fitting since step {step}.', step=step),
             both(
-                'Held-out loss was best there, at {best}, and has risen to {last}, while training loss fell from'
-                ' {before} to {now}: the model now learns its training text by heart. Keep the checkpoint nearest to'
-                ' that step, or train with more data, more dropout or weight decay, a smaller model, or fewer steps.',
+                'Held-out loss was best there, at {best}, and has risen to {last}, while training loss went'
+                ' from {before} to {now}: the model now learns its training text by heart. Keep the checkpoint nearest'
+                ' to that step, or train with more data, more dropout or weight decay, a smaller model, or fewer'
+                ' steps.',
                 best=lowest,
                 last=last,
                 before=training[found.best],
@@ -111,11 +123,11 @@ def _losses(record: Record, found: Fit | None) -> Html:
     if found:
         curves.append(Curve(found.held_out, 'held-out', 1.8, dots=True))
         between, mark = _between(found), [float(found.held_out.steps[found.best])]
-    top = max(later(training), *(found.held_out.values if found else []))
+    top = max([later(training), *(found.held_out.values if found else [])])
     picture = Picture(curves, between, mark, top=top)
     legend = [
         ('training', 'thin', both('training loss, every row')),
-        ('training', '', both('training loss, mean of {count} rows', count=window)),
+        ('training', '', both('training loss, mean of {count} rows', count=f'{window:,}')),
     ]
     if found:
         legend += [
@@ -179,18 +191,18 @@ def _cautions(record: Record) -> Html:
                 terms=join((tag('code', name) for name in terms), ', '),
             )
         )
-    for name, (count, step) in record.broken.items():
+    for name, broken in record.broken.items():
         notes.append(
             both(
-                '{name}: {count} values were NaN or infinite, the first at step {step}; curves leave them out.',
+                '{name}: values that were NaN or infinite: {count}, the first at step {step}. Curves leave them out.',
                 name=tag('code', name),
-                count=f'{count:,}',
-                step=f'{step:,}',
+                count=f'{broken.count:,}',
+                step=f'{broken.first:,}',
             )
         )
     if record.unreadable:
         notes.append(
-            both('{count} lines of metrics.jsonl could not be read, and are left out.', count=record.unreadable)
+            both('Lines of metrics.jsonl that could not be read, and are left out: {count}.', count=record.unreadable)
         )
     return tag('ul', *(tag('li', note) for note in notes), class_='quiet') if notes else Html()
 
@@ -214,46 +226,44 @@ def scores(record: Record) -> Html:
         if name != main:
             figures.append(_figure(record, name, 'held-out', dots=True))
     if found and len(found.gap) > 1:
-        caption = both('The gap: held-out minus training loss')
-        figures.append(
-            _drawn(
-                Curve(found.gap, 'held-out', dots=True),
-                'gap',
-                caption,
-                both('last {value}', value=number(found.gap.values[-1])),
-            )
-        )
-    return (
-        section(both('Scores on held-out data'), tag('div', *figures, class_='grid'), name='scores')
-        if figures
-        else Html()
-    )
+        small = both('last {value}', value=number(found.gap.values[-1]))
+        curve = Curve(found.gap, 'held-out', dots=True)
+        figures.append(_drawn([curve], 'gap', both('The gap: held-out minus training loss'), small))
+    return grid(both('Scores on held-out data'), figures, 'scores')
 
 
 def course(record: Record) -> Html:
     """Learning rate, gradient norm, speed, and whatever else was logged of training."""
-    names = [name for name in record.series if not name.startswith('eval/') and name not in UNTOLD]
-    if 'train/tokens_per_second' in names and 'train/examples_per_second' in names:
-        names.remove('train/examples_per_second')  # the same curve twice
-    figures = [_figure(record, name, 'training') for name in names[:PICTURES]]
-    return (
-        section(both('The course of training'), tag('div', *figures, class_='grid'), name='course')
-        if figures
-        else Html()
-    )
+    names = course_names(record.series)
+    return grid(both('The course of training'), [_figure(record, name, 'training') for name in names], 'course')
+
+
+def course_names(names: Iterable[str]) -> list[str]:
+    """Returns which numbers make up the course of training."""
+    found = [name for name in names if not name.startswith('eval/') and name not in UNTOLD]
+    if 'train/tokens_per_second' in found and 'train/examples_per_second' in found:
+        found.remove('train/examples_per_second')  # the same curve twice
+    return found[:PICTURES]
+
+
+def grid(title: Html, figures: Sequence[Html], name: str) -> Html:
+    """Returns a section of small pictures, or nothing where there are none."""
+    return section(title, tag('div', *figures, class_='grid'), name=name) if any(figures) else Html()
 
 
 def _figure(record: Record, name: str, colour: str, dots: bool = False) -> Html:
     series = record.series[name]
     values, caption = series.values, named(name)
     if len({other.split('/')[1] for other in record.scores()}) > 1 and name.startswith('eval/'):
-        caption = tag('code', name.split('/')[1]) + ' ' + caption
+        caption = both('{name} on {split}', name=caption, split=tag('code', name.split('/')[1]))
     log = is_spread(name, values)
     if log:
         caption = both('{name} (logarithmic)', name=caption)
     at = best(name, series)
     if name.endswith('_per_second'):
         small = both('median {value}', value=number(float(np.median(values))))
+    elif at == len(series) - 1 and name.startswith('eval/'):
+        small = both('last {value}, the best so far', value=number(values[-1]))
     elif at is not None and name.startswith('eval/'):
         small = both(
             'last {value}, best {best} at step {step}',
@@ -263,13 +273,15 @@ def _figure(record: Record, name: str, colour: str, dots: bool = False) -> Html:
         )
     else:
         small = both('last {value}', value=number(values[-1]))
-    curve = Curve(series, colour, dots=dots)
-    return _drawn(curve, name, caption, small, log, from_zero=name.endswith('_per_second'))
+    curves = [Curve(series, colour, dots=dots)]
+    if is_noisy(name, series):
+        curves = [Curve(series, colour, 0.8, 0.4, read=False), Curve(smooth(series)[0], colour)]
+    return _drawn(curves, name, caption, small, log)
 
 
-def _drawn(curve: Curve, name: str, caption: Html, small: Html, log: bool = False, from_zero: bool = False) -> Html:
+def _drawn(curves: list[Curve], name: str, caption: Html, small: Html, log: bool = False) -> Html:
+    picture = Picture(curves, log=log, from_zero=name.endswith('_per_second'))
     name = identifier(name)
-    picture = Picture([curve], log=log, from_zero=from_zero)
     return tag(
         'figure', tag('figcaption', tag('b', caption), tag('small', small), id=name), draw(picture, name, 'small')
     )
@@ -279,8 +291,8 @@ def losses_at_end(record: Record) -> tuple[float, int] | None:
     """Returns (training loss at the end, how many rows it is the mean of); None where there is none."""
     if 'train/loss' not in record.series:
         return None
-    smoothed, window = smooth(record.series['train/loss'])
-    return float(smoothed.values[-1]), window
+    training = record.series['train/loss']
+    return float(smooth(training)[0].values[-1]), tail(training)
 
 
 def later(series: Series) -> float:
@@ -293,6 +305,11 @@ def later(series: Series) -> float:
 def is_spread(name: str, values: np.ndarray) -> bool:
     """Whether values want a logarithmic axis: some are ten times as high as what is usual, and would press it flat."""
     return name.endswith(('norm', 'perplexity')) and bool(values.min() > 0 and values.max() > 10 * np.median(values))
+
+
+def is_noisy(name: str, series: Series) -> bool:
+    """Whether a curve is better read with its mean: rows of single batches, and many of them."""
+    return len(series) > NOISY and not name.startswith(('eval/', 'train/learning_rate'))
 
 
 def identifier(name: str) -> str:

@@ -2,10 +2,10 @@
 // The page is whole without this: it adds the choice of language, reading off curves, and small comforts.
 
 const root = document.documentElement;
-const kept = {
-  get(key) { try { return localStorage.getItem(key); } catch { return null; } },
-  set(key, value) { try { localStorage.setItem(key, value); } catch { /* a page opened from disk may not keep anything */ } },
-};
+// A browser may refuse to keep anything for a page from disk: then nothing is kept.
+const keep = (key, value) => { try { localStorage.setItem(key, value); } catch { /* as it is */ } };
+const kept = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
+const here = location.pathname; // what is kept for this page alone
 
 function speak(language) {
   root.dataset.language = root.lang = language;
@@ -13,14 +13,14 @@ function speak(language) {
     button.setAttribute('aria-pressed', button.dataset.speak === language);
   }
 }
-const chosen = kept.get('jaxlab-language');
+const chosen = kept('jaxlab-language');
 if (chosen === 'en' || chosen === 'zh') speak(chosen);
 
 document.addEventListener('DOMContentLoaded', () => {
   for (const element of document.querySelectorAll('[data-script]')) element.hidden = false;
   speak(root.dataset.language);
   for (const button of document.querySelectorAll('[data-speak]')) {
-    button.addEventListener('click', () => { kept.set('jaxlab-language', button.dataset.speak); speak(button.dataset.speak); });
+    button.addEventListener('click', () => { keep('jaxlab-language', button.dataset.speak); speak(button.dataset.speak); });
   }
   document.querySelectorAll('[data-copy]').forEach(copies);
   document.querySelectorAll('.slider').forEach(slides);
@@ -38,7 +38,6 @@ function copies(button) {
       getSelection().selectAllChildren(text);
       document.execCommand('copy');
     }
-    button.classList.add('done');
     button.setAttribute('aria-pressed', 'true');
     setTimeout(() => button.setAttribute('aria-pressed', 'false'), 1200);
   });
@@ -54,13 +53,14 @@ function slides(slider) {
     place.textContent = items[input.value].dataset.step;
   };
   input.max = items.length - 1;
-  const before = sessionStorage.getItem('jaxlab-sample');
-  input.value = before === null ? items.length - 1 : Math.min(before, items.length - 1);
+  const before = items.findIndex((item) => item.dataset.step === kept(`jaxlab-sample ${here}`));
+  input.value = before < 0 ? items.length - 1 : before;
   input.addEventListener('input', () => {
-    const last = Number(input.value) === items.length - 1; // the last one stays the last one when more come
-    last ? sessionStorage.removeItem('jaxlab-sample') : sessionStorage.setItem('jaxlab-sample', input.value);
+    const last = Number(input.value) === items.length - 1; // who looks at the last one wants the last one later, too
+    keep(`jaxlab-sample ${here}`, last ? '' : items[input.value].dataset.step);
     show();
   });
+  slider.nextElementSibling.classList.add('one');
   show();
 }
 
@@ -115,11 +115,12 @@ function reads(svg) {
 
 // While `report --watch` keeps the page fresh: load it again, unless somebody is reading something out of it.
 function reloads(seconds) {
-  const place = sessionStorage.getItem('jaxlab-place');
-  if (place !== null) scrollTo(0, Number(place));
+  const place = kept(`jaxlab-place ${here}`);
+  if (place) scrollTo(0, Number(place));
+  keep(`jaxlab-place ${here}`, '');
   setInterval(() => {
     if (document.hidden || String(getSelection()) || document.activeElement?.matches('input')) return;
-    sessionStorage.setItem('jaxlab-place', scrollY);
+    keep(`jaxlab-place ${here}`, scrollY);
     location.reload();
   }, seconds * 1000);
 }

@@ -35,6 +35,16 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """Values that were NaN or infinite: how many, the first step where one was, and the step since which all are; -1
+    where the last value is a number again."""
+
+    count: int
+    first: int
+    since: int
+
+
+@dataclass(frozen=True)
 class Record:
     """A run as its workdir tells it.
 
@@ -42,7 +52,8 @@ class Record:
       workdir: where it lies.
       config: the resolved config's leaves by dotted key, {'model.width': 256, …}; lists where the config has tuples.
       series: the numbers of metrics.jsonl by name, in the order in which they first came.
-      broken: name -> (how many values were NaN or infinite, the first step where one was).
+      broken: what of these numbers was NaN or infinite, by name.
+      last: the last step that was logged.
       unreadable: lines of metrics.jsonl that are no JSON; the last one, half written, does not count.
       samples: (step, file), in the order of steps, up to the last step that was logged.
       runs: objects of runs.json, one for each start; see `jaxlab.observers.history`.
@@ -52,7 +63,8 @@ class Record:
     workdir: Path
     config: dict[str, Any]
     series: dict[str, Series]
-    broken: dict[str, tuple[int, int]]
+    broken: dict[str, Broken]
+    last: int
     unreadable: int
     samples: list[tuple[int, Path]]
     runs: list[dict[str, Any]]
@@ -65,8 +77,7 @@ class Record:
     @property
     def step(self) -> int:
         """The last step that anything is known of."""
-        logged = [int(series.steps[-1]) for series in self.series.values()]
-        return max([*logged, *(run.get('step', 0) for run in self.runs)], default=0)
+        return max([self.last, *(run.get('step', 0) for run in self.runs)])
 
     @property
     def steps(self) -> int:
@@ -137,20 +148,19 @@ def read(workdir: Path) -> Record:
       NothingYet: there is no row of metrics yet.
     """
     config = _json(workdir / 'config.json', {})
-    series, broken, unreadable = read_metrics(workdir / 'metrics.jsonl')
+    series, broken, last, unreadable = read_metrics(workdir / 'metrics.jsonl')
     if not series and not broken:
         raise NothingYet(
             '{workdir}: there are no metrics yet; the first row comes after log.every steps.', workdir=workdir
         )
     runs = [run for run in _json(workdir / 'runs.json', []) if isinstance(run, dict)]
-    last = max((int(one.steps[-1]) for one in series.values() if one), default=0)
     samples = [(step, file) for step, file in _samples(workdir / 'samples') if step <= last]
     data = _json(workdir / 'processor' / 'data.json', {})
-    return Record(workdir, dict(_leaves(config)), series, broken, unreadable, samples, runs, data)
+    return Record(workdir, dict(_leaves(config)), series, broken, last, unreadable, samples, runs, data)
 
 
-def read_metrics(file: Path) -> tuple[dict[str, Series], dict[str, tuple[int, int]], int]:
-    """Returns (series, broken, unreadable) of a metrics.jsonl, as `Record` describes them. Later rows of a step win."""
+def read_metrics(file: Path) -> tuple[dict[str, Series], dict[str, Broken], int, int]:
+    """Returns (series, broken, last, unreadable) of a metrics.jsonl; see `Record`. The later of two rows counts."""
     steps: dict[str, array] = {}
     values: dict[str, array] = {}
     unreadable = 0
@@ -170,21 +180,23 @@ def read_metrics(file: Path) -> tuple[dict[str, Series], dict[str, tuple[int, in
                 except (ValueError, TypeError, AttributeError, KeyError, OverflowError):
                     unreadable += line.endswith(b'\n')  # what has no end is being written, or was when it was killed
     except FileNotFoundError:
-        return {}, {}, 0
-    series, broken = {}, {}
+        return {}, {}, 0, 0
+    series, broken, last = {}, {}, 0
     for name in [name for name in steps if len(steps[name])]:
         at = np.frombuffer(steps[name], np.int64)
         value = np.frombuffer(values[name], np.float64)
-        good = np.isfinite(value)
+        good, last = np.isfinite(value), max(last, int(at.max()))
         if not good.all():
-            broken[name] = (int((~good).sum()), int(at[~good].min()))
+            bad, latest = at[~good], at[good].max(initial=-1)
+            since = bad[bad > latest].min(initial=np.iinfo(np.int64).max)
+            broken[name] = Broken(len(bad), int(bad.min()), int(since) if bad.max() > latest else -1)
         at, value = at[good], value[good]
         if len(at) and (np.diff(at) <= 0).any():
-            at, last = np.unique(at[::-1], return_index=True)
-            value = value[::-1][last]
+            at, newest_of = np.unique(at[::-1], return_index=True)
+            value = value[::-1][newest_of]
         if len(at):
             series[name] = Series(at, value)
-    return series, broken, unreadable
+    return series, broken, last, unreadable
 
 
 def _samples(folder: Path) -> Iterator[tuple[int, Path]]:

@@ -47,13 +47,18 @@ CHINESE = {
     'Parameters': '参数量',
     # over-fitting
     'Is it over-fitting?': '是否过拟合？',
+    'Training loss is NaN or infinite since step {step}.': '自第 {step} 步起，训练损失是 NaN 或无穷大。',
+    'Nothing is learned any more. Look at learning rate and gradient norm before that step; a lower learning rate, a'
+    ' longer warm-up or gradient clipping may help.': (
+        '此后不再学到任何东西。请看该步之前的学习率与梯度范数；降低学习率、延长预热或裁剪梯度可能有帮助。'
+    ),
     'Too early to say.': '为时尚早。',
     'It takes two evaluations to compare; so far there is one.': '至少需要两次评估才能比较；目前只有一次。',
     'Over-fitting since step {step}.': '自第 {step} 步起过拟合。',
-    'Held-out loss was best there, at {best}, and has risen to {last}, while training loss fell from {before} to {now}:'
+    'Held-out loss was best there, at {best}, and has risen to {last}, while training loss went from {before} to {now}:'
     ' the model now learns its training text by heart. Keep the checkpoint nearest to that step, or train with more'
     ' data, more dropout or weight decay, a smaller model, or fewer steps.': (
-        '留出损失在该步最低，为 {best}，此后升至 {last}；同时训练损失从 {before} 降到 {now}：模型正在死记训练文本。'
+        '留出损失在该步最低，为 {best}，此后升至 {last}；同时训练损失从 {before} 变为 {now}：模型正在死记训练文本。'
         '可以采用离该步最近的检查点，或者增加数据、加大 dropout 或权重衰减、缩小模型、减少步数。'
     ),
     'Unstable since step {step}.': '自第 {step} 步起不稳定。',
@@ -97,10 +102,10 @@ CHINESE = {
     'Training loss includes further terms: {terms}. Held-out loss may not.': (
         '训练损失还包含其他项：{terms}；留出损失未必包含。'
     ),
-    '{name}: {count} values were NaN or infinite, the first at step {step}; curves leave them out.': (
+    '{name}: values that were NaN or infinite: {count}, the first at step {step}. Curves leave them out.': (
         '{name}：有 {count} 个值是 NaN 或无穷大，最早在第 {step} 步；曲线中略去。'
     ),
-    '{count} lines of metrics.jsonl could not be read, and are left out.': (
+    'Lines of metrics.jsonl that could not be read, and are left out: {count}.': (
         'metrics.jsonl 中有 {count} 行无法读取，已略去。'
     ),
     'There is no held-out loss yet to compare with: the first evaluation is still to come, or measures no loss'
@@ -109,6 +114,7 @@ CHINESE = {
     'Scores on held-out data': '留出数据上的得分',
     'The course of training': '训练过程',
     'last {value}': '最后 {value}',
+    'last {value}, the best so far': '最后 {value}，也是最佳',
     'last {value}, best {best} at step {step}': '最后 {value}，最佳为第 {step} 步的 {best}',
     'median {value}': '中位数 {value}',
     'The gap: held-out minus training loss': '差距：留出损失减训练损失',
@@ -123,7 +129,7 @@ CHINESE = {
     '{name} (logarithmic)': '{name}（对数坐标）',
     # samples
     'Samples over time': '各时刻的样本',
-    'What the model made, at {count} steps.': '模型在 {count} 个时刻生成的内容。',
+    'What the model made as training went on.': '模型在训练过程中生成的内容。',
     'Of {count} samples, {shown} are shown, evenly spaced; all of them lie in {folder}.': (
         '共 {count} 个样本，等间隔地显示其中 {shown} 个；全部在 {folder} 中。'
     ),
@@ -214,12 +220,12 @@ CHINESE = {
     'Some have no end on record: they still run, or were interrupted.': (
         '其中有的没有结束的记录：仍在运行，或曾被中断。'
     ),
+    '{name} on {split}': '{split} 上的{name}',
     '{name} on held-out data': '留出数据上的{name}',
     '{name} by step': '{name}，按步数',
     '{name} by tokens seen': '{name}，按已见词元数',
     '{name} by examples seen': '{name}，按已见样本数',
     '{name} by seconds of training': '{name}，按训练秒数',
-    'Training loss, smoothed': '训练损失（平滑）',
     'Everything else, by step': '其余各项，按步数',
     'What differs': '不同之处',
     'Nothing: these configs are the same.': '没有：这些配置完全相同。',
