@@ -78,6 +78,7 @@ def experiment() -> ConfigDict:
                 'sample_every': 500,  # steps between two samples, where the task makes something; 0: never
                 'prompt': '',  # what a sample starts from
                 'sample_tokens': 128,  # length of a sample
+                'wandb': '',  # project at Weights & Biases that gets the rows as well; '': none (extra: wandb)
             },
         }
     )

@@ -97,7 +97,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('-h', '--help', action='help', help=say('show this help message and exit'))
     module.arguments(parser)
     overrides, rest = _overrides(arguments)
-    parsed, unknown = parser.parse_known_args(rest)
+    parsed, unknown = parser.parse_known_intermixed_args(rest)  # so that flags may stand between workdirs
     if unknown:
         flag = unknown[0].partition('=')[0]
         known = [option for action in parser._actions for option in action.option_strings]

@@ -1,11 +1,13 @@
 """Small experiments for tests: configs over a corpus that the test makes, and a process that runs one."""
 
+import json
 import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ml_collections import ConfigDict
@@ -60,6 +62,28 @@ def message(call: Callable[..., object], *arguments: object, **keywords: object)
     text = str(caught.value)
     assert 1 <= len(text.splitlines()) <= 2, text
     return text
+
+
+def write_run(
+    workdir: Path,
+    rows: Iterable[Mapping[str, float]],
+    samples: Mapping[int, str] | None = None,
+    runs: Iterable[Mapping[str, Any]] = (),
+    **config: Any,
+) -> Path:
+    """Writes a workdir as a run leaves it: rows of metrics.jsonl, texts by step, objects of runs.json; config values
+    are those of configs/transformer.py:tiny, but for `config` (model__width=32)."""
+    (workdir / 'samples').mkdir(parents=True, exist_ok=True)
+    (workdir / 'processor').mkdir(exist_ok=True)
+    (workdir / 'config.json').write_text(config_text.to_json(tiny(workdir / 'corpus', **config)), 'utf-8')
+    (workdir / 'metrics.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows), 'utf-8')
+    about = {'fingerprint': 'f1' * 32, 'info': {'vocabulary': 257, 'length': 64}, 'batch': {}}
+    (workdir / 'processor' / 'data.json').write_text(json.dumps(about), 'utf-8')
+    for step, text in (samples or {}).items():
+        (workdir / 'samples' / f'{step}.txt').write_text(text, 'utf-8')
+    if runs:
+        (workdir / 'runs.json').write_text(json.dumps(list(runs)), 'utf-8')
+    return workdir
 
 
 def start(*arguments: str, cache: Path, devices: int = 1, **variables: str) -> subprocess.Popen:

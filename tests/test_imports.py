@@ -37,7 +37,8 @@ ARROWS = {
     'decode': set(),
     'parallel': set(),
     'trust': set(),
-    'observers': {'step', 'task', 'workdir', 'memory'},
+    'report': {'workdir'},
+    'observers': {'config', 'config_text', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
 }
 NEVER_MODELS = ('data', 'optim', 'scores', 'observers', 'decode', 'parallel', 'trust')
 
@@ -125,7 +126,7 @@ def test_the_first_floor_is_fast(fresh):
 
 def test_every_library_is_one_that_we_ask_for():
     text = (ROOT / 'pyproject.toml').read_text('utf-8')
-    known = {'absl': 'absl-py', 'orbax': 'orbax-checkpoint', 'tensorflow_datasets': 'tensorflow-datasets'}
+    known = {'absl': 'absl-py', 'orbax': 'orbax-checkpoint', 'tensorboardX': 'tensorboardx'}
     used = set().union(*(outside(everywhere(file)) for file in FILES))
     for library in used - set(sys.stdlib_module_names) - {'jaxlab'}:
         assert f"'{known.get(library, library).replace('_', '-')}" in text, library

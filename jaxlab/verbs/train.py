@@ -27,6 +27,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from jaxlab.trust.ledger import Ledger
+
+    ledger = Ledger()  # from here on every moment counts, imports included
+
     from jaxlab import config as configs
     from jaxlab import config_text
     from jaxlab import workdir as workdirs
@@ -37,18 +41,30 @@ def run(parsed: argparse.Namespace) -> int:
         config, name = config_text.load(parsed.config)
     else:
         config, name = workdirs.read_config(Path(parsed.workdir), parsed.allow_import), ''
+    written = config
     config = configs.check(config_text.override(config, parsed.overrides))
     workdir = Path(parsed.workdir) if parsed.workdir else workdirs.default(name, config)
 
     import jax
 
+    from jaxlab.observers import Observer
+    from jaxlab.observers.background import Background
+    from jaxlab.observers.history import History
     from jaxlab.observers.progress import Progress
+    from jaxlab.observers.report import Report
     from jaxlab.observers.samples import Samples
+    from jaxlab.observers.tensorboard import TensorBoard
     from jaxlab.observers.tracker import Tracker
+    from jaxlab.observers.wandb import WandB
     from jaxlab.train import train
 
     with Progress() as progress:
-        stopped_by = train(config, workdir, [progress, Tracker(), Samples()])
+        observers: list[Observer] = [progress, Tracker(), Samples(), History(parsed.config, written)]
+        observers.append(Background('TensorBoard', TensorBoard()))
+        if config.log.wandb:
+            observers.append(Background('Weights & Biases', WandB(config.log.wandb)))
+        observers.append(Report())  # after those whose files it shows
+        stopped_by = train(config, workdir, observers, ledger)
     if jax.process_index() > 0:
         return 128 + stopped_by if stopped_by else 0
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
@@ -57,6 +73,6 @@ def run(parsed: argparse.Namespace) -> int:
         print(say('saved in {workdir}; to go on: {command}', workdir=workdir, command=command))
         return 128 + stopped_by  # what a shell reports for a process that the signal ended
     generate, evaluate = (f'{python} -m jaxlab.main {verb} --workdir={workdir}' for verb in ('generate', 'evaluate'))
-    print('\n' + say('everything lies in {workdir}', workdir=workdir))
+    print('\n' + say('everything lies in {workdir}; look at {workdir}/report.html', workdir=workdir))
     print(say('next: {generate} --prompt=import\n      {evaluate}', generate=generate, evaluate=evaluate))
     return 0
