@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from jaxlab import verbs
 from jaxlab.allocator import keep_freed_memory
+from jaxlab.data import cache
 from jaxlab.errors import UserError, nearest
 from jaxlab.messages import say
 
@@ -144,6 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
         keep_freed_memory()  # here, while there are no threads
+        # What XLA compiled is found again by the next process. JAX reads this when it is imported.
+        os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache.root() / 'programs'))
         return parsed.run(parsed)
     except UserError as error:
         print(f'jaxlab: {error}', file=sys.stderr)

@@ -57,12 +57,19 @@ def choose(logits: jax.Array, keys: jax.Array, sampling: Sampling) -> jax.Array:
     temperature, top_k, top_p = (jnp.reshape(value, (-1, 1)) for value in sampling)
     vocabulary = logits.shape[-1]
     scaled = logits / jnp.maximum(temperature, 1e-6)
-    ranked = jnp.sort(scaled, axis=-1, descending=True)
-    among = jnp.arange(vocabulary) < jnp.where(top_k > 0, top_k, vocabulary)
-    probabilities = jax.nn.softmax(jnp.where(among, ranked, -jnp.inf))
-    likelier = jnp.cumsum(probabilities, axis=-1) - probabilities  # what the tokens above this one have together
-    among &= (likelier < top_p) | (top_p >= 1)
-    least = jnp.where(among, ranked, jnp.inf).min(axis=-1, keepdims=True)
+
+    def least_likely() -> jax.Array:
+        """The smallest of the logits that are drawn from: [b 1]."""
+        ranked = jnp.sort(scaled, axis=-1, descending=True)
+        among = jnp.arange(vocabulary) < jnp.where(top_k > 0, top_k, vocabulary)
+        probabilities = jax.nn.softmax(jnp.where(among, ranked, -jnp.inf))
+        likelier = jnp.cumsum(probabilities, axis=-1) - probabilities  # what the tokens above this one have together
+        among &= (likelier < top_p) | (top_p >= 1)
+        return jnp.where(among, ranked, jnp.inf).min(axis=-1, keepdims=True)
+
+    # Sorting a vocabulary takes longer than a small model's whole step, so it is done only where somebody asks for it.
+    limited = jnp.any((top_k > 0) | (top_p < 1))
+    least = jax.lax.cond(limited, least_likely, lambda: jnp.full((len(logits), 1), -jnp.inf, scaled.dtype))
     # Drawn in the tokens' own order: noise given out by rank would change hands where two are nearly equal.
     drawn = jax.vmap(jax.random.categorical)(keys, jnp.where(scaled >= least, scaled, -jnp.inf))
     return jnp.where(temperature[:, 0] > 0, drawn, logits.argmax(axis=-1)).astype(jnp.int32)
