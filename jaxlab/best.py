@@ -69,8 +69,9 @@ class Best:
             )
         if self.step in (0, step):
             return ''
-        template = 'the best {score} was {value:.4f} at step {step}; its checkpoint is kept (--step=best)'
-        return say(template, **self.record())
+        return say(
+            'the best {score} was {value:.4f} at step {step}; its checkpoint is kept (--step=best)', **self.record()
+        )
 
 
 def make_best(config: ConfigDict, parts: Collection[str], scores: Sequence[Score], every: int) -> Best:

@@ -28,13 +28,35 @@ IDENTITY = ('model', 'task', 'data', 'optimizer', 'seed', 'batch_size')
 
 
 def load(argument: str) -> tuple[ConfigDict, str]:
-    """Reads 'configs/transformer.py' or 'configs/transformer.py:tiny'; returns the config and the experiment's name
-    ('transformer').
+    """Returns the one config of 'configs/transformer.py:tiny', and the file's name ('transformer').
 
     Raises:
-      UserError: no such file, no `get_config` in it, or no such size.
+      UserError: as `load_all`; or there are several.
     """
-    path, _, size = argument.partition(':')
+    found, chosen, stem = load_all(argument)
+    if len(chosen) > 1:
+        raise UserError(
+            '--config={argument} is {count} experiments; {argument}:{name} is one of them.',
+            argument=argument,
+            count=len(chosen),
+            name=chosen[0],
+        )
+    return found[chosen[0]], stem
+
+
+def load_all(argument: str) -> tuple[dict[str, ConfigDict], list[str], str]:
+    """Reads a config file: 'configs/transformer.py' or 'configs/transformer.py:tiny', which is of another size.
+
+    A file with `get_config(size)` is one experiment, of name ''. One with `get_configs(size)` is several by name, and
+    'configs/optimizers.py:tiny:adam' chooses among them.
+
+    Returns:
+      (all experiments by name, the names of those that are chosen, the file's own name: 'transformer').
+
+    Raises:
+      UserError: no such file, neither function in it, or no such size or experiment.
+    """
+    path, *words = argument.split(':')
     file = Path(path)
     if not file.is_file():
         there = sorted(str(config) for config in Path('configs').glob('*.py'))
@@ -48,13 +70,23 @@ def load(argument: str) -> tuple[ConfigDict, str]:
     assert found is not None and found.loader is not None
     config_file = importlib.util.module_from_spec(found)
     found.loader.exec_module(config_file)
-    if not hasattr(config_file, 'get_config'):
+    several = hasattr(config_file, 'get_configs')
+    get = getattr(config_file, 'get_configs' if several else 'get_config', None)
+    if get is None:
         raise UserError('--config={argument}: {path} has no function get_config(size).', argument=argument, path=path)
-    if size and not inspect.signature(config_file.get_config).parameters:
+    names = list(get()) if several else []
+    chosen = [word for word in words if word in names]
+    size = ':'.join(word for word in words if word not in names)
+    if size and not inspect.signature(get).parameters:
         raise UserError(
             '--config={argument}: {path} has no sizes; --config={path} is all there is.', argument=argument, path=path
         )
-    return (config_file.get_config(size) if size else config_file.get_config()), file.stem
+    try:
+        configs = get(size) if size else get()
+    except UserError as error:
+        near = nearest(size, names)
+        raise UserError('--config={argument}: {error}{near}', argument=argument, error=error, near=near) from None
+    return (configs if several else {'': configs}), chosen or names or [''], file.stem
 
 
 def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> ConfigDict:
@@ -226,10 +258,10 @@ def outside(config: ConfigDict) -> list[tuple[str, str]]:
     return found
 
 
-def identity(config: ConfigDict) -> str:
-    """Returns 8 hex digits of what makes this experiment the one it is (`IDENTITY`)."""
-    what = {key: value.to_dict() if isinstance(value, ConfigDict) else value for key, value in _what(config).items()}
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+def identity(*configs: ConfigDict) -> str:
+    """Returns 8 hex digits of what makes this experiment (or these) the one it is (`IDENTITY`)."""
+    texts = [json.dumps(_what(config), sort_keys=True, default=ConfigDict.to_dict) for config in configs]
+    return hashlib.sha256('\n'.join(texts).encode()).hexdigest()[:8]
 
 
 def difference(old: ConfigDict, new: ConfigDict) -> list[str]:

@@ -16,16 +16,16 @@ from jaxlab.errors import UserError
 from jaxlab.messages import say
 
 
-def default(name: str, config: ConfigDict) -> Path:
+def default(name: str, *configs: ConfigDict) -> Path:
     """Returns runs/<config>-<8 hex of what it is>: the same command resumes, a changed experiment is a new run."""
-    return Path('runs') / f'{name}-{config_text.identity(config)}'
+    return Path('runs') / f'{name}-{config_text.identity(*configs)}'
 
 
 def check_identity(workdir: Path, config: ConfigDict) -> None:
     """Raises UserError when the workdir holds another experiment; its message lists the differences."""
     file = workdir / 'config.json'
     if file.exists():
-        old = config_text.from_json(file.read_text('utf-8'), allow_import=_packages(config))
+        old = config_text.from_json(file.read_text('utf-8'), allow_import=packages(config))
         if differences := config_text.difference(old, config):
             shown = '; '.join(differences[:3])
             if len(differences) > 3:
@@ -38,7 +38,8 @@ def check_identity(workdir: Path, config: ConfigDict) -> None:
             )
 
 
-def _packages(config: ConfigDict) -> set[str]:
+def packages(config: ConfigDict) -> set[str]:
+    """Returns the packages of the user's own that a config names."""
     # What the command itself asks for is allowed; the workdir's own config adds nothing to it.
     return {package for _, package in config_text.outside(config)}
 

@@ -51,7 +51,7 @@ def test_spec_refuses_what_is_not_there():
 def test_build_calls_make_with_what_is_given_and_what_is_configured():
     node = spec('schedules.cosine', warmup=4, final=0.5)
     schedule = build(node, 10, key='optimizer.schedule')
-    assert float(schedule(10)) == pytest.approx(0.5)
+    assert float(schedule.update(10, 0.0)[0]) == pytest.approx(0.5)
 
 
 def test_build_says_where_a_value_stands():
@@ -71,6 +71,7 @@ def test_build_says_where_a_value_stands():
     ('key', 'text'),
     [
         ('steps', '0'),
+        ('epochs', '-0.5'),
         ('batch_size', '0'),
         ('accumulate', '0'),
         ('accumulate', '5'),

@@ -217,6 +217,14 @@ def test_identity_is_what_is_learned_and_not_how_it_runs():
     assert config_text.difference(c, whole) == ['batch_size: 32 → all']
 
 
+def test_steps_on_the_command_line_win_over_epochs_of_the_file():
+    c = transformer()
+    c.epochs = 3.0
+    assert override(c, [('steps', '7')]).epochs == 0.0 and override(c, [('epochs', '2')]).epochs == 2.0
+    assert override(c, [('seed', '1')]).epochs == 3.0
+    assert 'one of them' in message(override, c, [('steps', '7'), ('epochs', '2')])
+
+
 def test_difference_is_in_words():
     c = transformer()
     new = override(c, [('model.width', '128'), ('steps', '5'), ('optimizer.name', 'momentum')])
@@ -271,6 +279,18 @@ def test_a_config_file(tmp_path, monkeypatch):
     assert config_text.load('configs/mine.py:tiny')[1] == 'mine'
     assert 'Did you mean "tiny"?' in message(config_text.load, 'configs/mine.py:tyni')
     assert 'Did you mean "configs/mine.py"?' in message(config_text.load, 'configs/mien.py')
+    with_more = file.read_text() + (
+        'def get_configs(size="default"):\n  return {name: get_config(size) for name in ("one", "two")}\n'
+    )
+    (tmp_path / 'configs/several.py').write_text(with_more)
+    for words, chosen, steps in [('', ['one', 'two'], 5), (':two', ['two'], 5), (':tiny:two', ['two'], 2)]:
+        found, *rest = config_text.load_all(f'configs/several.py{words}')
+        assert rest == [chosen, 'several'] and {name: c.steps for name, c in found.items()} == dict.fromkeys(
+            ('one', 'two'), steps
+        )
+    assert config_text.load('configs/several.py:tiny:one')[0].steps == 2
+    assert 'configs/several.py:one is one of them' in message(config_text.load, 'configs/several.py')
+    assert 'Did you mean "two"?' in message(config_text.load_all, 'configs/several.py:tow')
     file.write_text('')
     assert 'get_config' in message(config_text.load, 'configs/mine.py')
     file.write_text('def get_config(): return 3\n')

@@ -74,7 +74,8 @@ def test_its_commands_parse():
                 flags.append('--config=configs/transformer.py')
             parsed = main.parse(flags)
             path = parsed.config.replace('configs/', f'{ROOT}/configs/')
-            configs.check(config_text.override(config_text.load(path)[0], parsed.overrides))
+            for config in config_text.load_all(path)[0].values():
+                configs.check(config_text.override(config, parsed.overrides))
 
 
 @pytest.mark.parametrize(

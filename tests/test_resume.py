@@ -99,6 +99,30 @@ def test_ctrl_c_saves_the_step_it_was_in(place, unbroken):
     assert parameters(place / 'stopped') == parameters(unbroken)
 
 
+# No evaluation is better than the first, at step 10, by so much: after three more of them the run ends.
+IMPATIENT = ('--config.evaluate.every=10', '--config.best.patience=3', '--config.best.least=10')
+
+
+def test_a_killed_run_ends_early_where_the_unbroken_one_does(place):
+    code, output = run(*flags(place, place / 'impatient', *IMPATIENT), cache=place / 'cache')
+    assert code == 0 and 'ended early at step 40' in output and 'at step 10 (--step=best)' in output, output
+    (at,) = kill_and_resume(place, place / 'impatient_killed', [32], signal.SIGKILL, *IMPATIENT)
+    assert 10 < at < 40, 'evaluations before and after'
+    assert rows(place / 'impatient_killed') == rows(place / 'impatient')
+    assert rows(place / 'impatient')[-1]['step'] == 40
+    assert parameters(place / 'impatient_killed') == parameters(place / 'impatient')
+    for workdir in ('impatient', 'impatient_killed'):  # the best one is kept, beside the two newest
+        assert sorted(int(step.name) for step in (place / workdir / 'checkpoints').iterdir()) == [10, 30, 40]
+    assert jaxlab.load(place / 'impatient_killed', step='best').step == 10
+
+    # It is over, until one is more patient.
+    code, output = run(*flags(place, place / 'impatient', *IMPATIENT), cache=place / 'cache')
+    assert code == 0 and 'ended early at step 40' in output and 'held_out' not in output.partition('resumed')[2][:100]
+    more = (*IMPATIENT, '--config.best.patience=4')
+    code, output = run(*flags(place, place / 'impatient', *more), cache=place / 'cache')
+    assert code == 0 and 'ended early at step 50' in output, output
+
+
 def test_a_run_that_never_saves_is_noticed(place):
     """The mutant of this file: without saves there is nothing to resume from."""
     resumed = kill_and_resume(place, place / 'never', [25], signal.SIGKILL, f'--config.checkpoint.every={STEPS}')

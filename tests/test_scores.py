@@ -50,16 +50,21 @@ class Says:
         return {'logits': batch['logits'] * params}
 
 
-def evaluate(rows, sizes, params=1.0):
+def evaluate(rows, sizes, params=1.0, accumulate=1):
     ends = np.cumsum(sizes)
     batches = [{name: x[end - size : end] for name, x in rows.items()} for size, end in zip(sizes, ends, strict=True)]
-    return make_evaluate(Says(), make_scores(NAMES))(jnp.float32(params), {}, batches)
+    return make_evaluate(Says(), make_scores(NAMES), accumulate)(jnp.float32(params), {}, batches)
 
 
 @pytest.mark.parametrize('sizes', [[12], [4, 4, 4], [1, 7, 4], [11, 1]])
 def test_scores_are_those_of_the_whole_split(sizes):
     rows = split()
     assert evaluate(rows, sizes) == pytest.approx(by_hand(rows), rel=1e-6)
+
+
+@pytest.mark.parametrize(('sizes', 'accumulate'), [([12], 4), ([4, 8], 2), ([12], 12)])
+def test_micro_batches_change_none(sizes, accumulate):
+    assert evaluate(split(), sizes, accumulate=accumulate) == pytest.approx(by_hand(split()), rel=1e-6)
 
 
 def test_rows_that_only_fill_the_last_batch_do_not_count():
@@ -105,6 +110,13 @@ def test_sums_stay_on_the_device_and_one_program_serves_all_batches(monkeypatch)
 
 def test_every_score_is_one_of_these():
     assert sorted(config.names('scores')) == sorted(NAMES)  # a new score wants a line in `by_hand`
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_score_says_which_is_better_of_every_number(name):
+    (score,) = make_scores([name])
+    assert set(score.better) == set(score.finish(jax.device_get(score.start())))
+    assert set(score.better.values()) <= {'higher', 'lower'}
 
 
 def test_a_score_that_is_not_there():

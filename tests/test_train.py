@@ -229,3 +229,15 @@ def test_evaluation_uses_the_average(corpus, tmp_path, monkeypatch):
     same = jax.tree.map(lambda a, b: bool(np.all(a == b)), used[-1], saved[-1].average)
     assert all(jax.tree.leaves(same)) and saved[-1].average is not None
     assert not all(jax.tree.leaves(jax.tree.map(lambda a, b: bool(np.all(a == b)), used[-1], saved[-1].params)))
+
+
+def test_the_step_at_which_a_run_ends_early_is_like_a_last_one(corpus, tmp_path, capsys):
+    recorder = Recorder()
+    patient = {'evaluate__every': 2, 'best__patience': 2, 'best__least': 100.0}  # no evaluation is that much better
+    config = short(corpus, log__every=5, log__sample_every=100, **patient)
+    assert loop.train(config, tmp_path / 'run', [recorder]) == 0
+    kinds = [(step, next(iter(row)).split('/')[0]) for step, row in recorder.rows]
+    assert kinds == [(2, 'eval'), (4, 'eval'), (5, 'train'), (6, 'eval')]
+    assert [step for step, _ in recorder.samples] == [6] and recorder.ended == 6
+    assert sorted(int(step.name) for step in (tmp_path / 'run' / 'checkpoints').iterdir()) == [2, 6]
+    assert 'ended early at step 6: held_out/loss has not improved in 2 evaluations' in capsys.readouterr().out

@@ -85,10 +85,8 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
             '    def end(self, step): ...\n'
         ),
         'jaxlab/verbs/train.py': (
-            'from jaxlab.train import train\n',
-            'from jaxlab.observers.losses import Losses\n    from jaxlab.train import train as run_training\n\n'
-            '    def train(config, workdir, observers):\n'
-            '        return run_training(config, workdir, [*observers, Losses()])\n',
+            'return [Progress(), Tracker(), Samples()]',
+            'from jaxlab.observers.losses import Losses\n\n        return [Progress(), Tracker(), Samples(), Losses()]',
         ),
     },
     'position tables split over fsdp': {

@@ -3,6 +3,7 @@
 python -m jaxlab.main --config=configs/transformer.py
 python -m jaxlab.main --config=configs/transformer.py:small --config.optimizer.learning_rate=1e-3 --config.mesh.fsdp=8
 python -m jaxlab.main train --workdir=runs/transformer-1a2b3c4d --config.steps=4000
+python -m jaxlab.main --config=configs/optimizers.py
 """
 
 import argparse
@@ -38,15 +39,20 @@ def run(parsed: argparse.Namespace) -> int:
     if not parsed.config and not parsed.workdir:
         raise UserError('say what to train: --config=configs/transformer.py (or --workdir=… to go on with a run).')
     if parsed.config:
-        config, name = config_text.load(parsed.config)
+        written, chosen, stem = config_text.load_all(parsed.config)
     else:
-        config, name = workdirs.read_config(Path(parsed.workdir), parsed.allow_import), ''
-    written = config
-    config = configs.check(config_text.override(config, parsed.overrides))
-    workdir = Path(parsed.workdir) if parsed.workdir else workdirs.default(name, config)
+        written, chosen, stem = {'': workdirs.read_config(Path(parsed.workdir), parsed.allow_import)}, [''], ''
+    found = {}
+    for name, config in written.items():
+        try:
+            found[name] = configs.check(config_text.override(config, parsed.overrides))
+        except UserError as error:
+            raise UserError('{name}: {error}', name=name, error=error) if name else error from None
+    folder = Path(parsed.workdir) if parsed.workdir else workdirs.default(stem, *found.values())
 
     import jax
 
+    from jaxlab import report
     from jaxlab.observers import Observer
     from jaxlab.observers.background import Background
     from jaxlab.observers.history import History
@@ -56,23 +62,40 @@ def run(parsed: argparse.Namespace) -> int:
     from jaxlab.observers.tensorboard import TensorBoard
     from jaxlab.observers.tracker import Tracker
     from jaxlab.observers.wandb import WandB
+    from jaxlab.race import race
     from jaxlab.train import train
 
-    with Progress() as progress:
-        observers: list[Observer] = [progress, Tracker(), Samples(), History(parsed.config, written)]
-        observers.append(Background('TensorBoard', TensorBoard()))
-        if config.log.wandb:
-            observers.append(Background('Weights & Biases', WandB(config.log.wandb)))
-        observers.append(Report())  # after those whose files it shows
-        stopped_by = train(config, workdir, observers, ledger)
+    def train_one(name: str, workdir: Path, ledger: Ledger) -> int:
+        config = found[name]
+        config_file = f'{parsed.config}:{name}' if name else parsed.config
+        with Progress() as progress:
+            observers: list[Observer] = [progress, Tracker(), Samples(), History(config_file, written[name])]
+            observers.append(Background('TensorBoard', TensorBoard()))
+            if config.log.wandb:
+                observers.append(Background('Weights & Biases', WandB(config.log.wandb)))
+            observers.append(Report())  # after those whose files it shows
+            return train(config, workdir, observers, ledger)
+
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
+    main = f'{python} -m jaxlab.main'
+    if '' not in found:
+        racers = {name: found[name] for name in chosen}
+        stopped_by = race(racers, folder, lambda name: train_one(name, folder / name, Ledger()))
+        if stopped_by:
+            print(say('saved in {folder}; the same command goes on', folder=folder))
+            return 128 + stopped_by
+        page = report.write([folder / name for name in chosen], folder / 'report.html')
+        print('\n' + say('everything lies in {workdir}; look at {page}', workdir=folder, page=page))
+        return 0
+    stopped_by = train_one('', folder, ledger)
     if jax.process_index() > 0:
         return 128 + stopped_by if stopped_by else 0
-    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     if stopped_by:
-        command = f'{python} -m jaxlab.main train --workdir={workdir}'
-        print(say('saved in {workdir}; to go on: {command}', workdir=workdir, command=command))
+        command = f'{main} train --workdir={folder}'
+        print(say('saved in {workdir}; to go on: {command}', workdir=folder, command=command))
         return 128 + stopped_by  # what a shell reports for a process that the signal ended
-    generate, evaluate = (f'{python} -m jaxlab.main {verb} --workdir={workdir}' for verb in ('generate', 'evaluate'))
-    print('\n' + say('everything lies in {workdir}; look at {workdir}/report.html', workdir=workdir))
+    generate, evaluate = (f'{main} {verb} --workdir={folder}' for verb in ('generate', 'evaluate'))
+    page = folder / 'report.html'
+    print('\n' + say('everything lies in {workdir}; look at {page}', workdir=folder, page=page))
     print(say('next: {generate} --prompt=import\n      {evaluate}', generate=generate, evaluate=evaluate))
     return 0

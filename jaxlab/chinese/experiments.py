@@ -1,0 +1,49 @@
+"""How long to train, what is the best, and races; see `jaxlab.chinese`."""
+
+TABLE: dict[str, str] = {
+    '"{text}" is no step: a number, best or newest is': '"{text}" 不是步：应为数字、best 或 newest',
+    '--config.steps={steps} and --config.epochs={epochs}: one of them says how long to train.': (
+        '--config.steps={steps} 与 --config.epochs={epochs}：训练多久只能由其中一个决定。'
+    ),
+    '--config={argument} is {count} experiments; {argument}:{name} is one of them.': (
+        '--config={argument} 是 {count} 个实验；{argument}:{name} 是其中之一。'
+    ),
+    'batches in an epoch: {batches:,.5g}': '每轮批数：{batches:,.5g}',
+    'config.best.patience={patience}: nothing is evaluated that training could be ended by'
+    ' (config.evaluate.every={every}, config.best.score="{score}").': (
+        'config.best.patience={patience}：没有可据以提前结束训练的评估'
+        '（config.evaluate.every={every}，config.best.score="{score}"）。'
+    ),
+    'config.best.score={score}: this is not measured; there are: {known}.{near}': (
+        'config.best.score={score}：没有测量这个指标；现有：{known}。{near}'
+    ),
+    'config.best.score={score}: what is chosen by the test part cannot be tested on it; there are: {known}.': (
+        'config.best.score={score}：用测试集做选择，就不能再用它来测试；现有：{known}。'
+    ),
+    'config.best.{name}={value}: a number from 0 up is wanted.': 'config.best.{name}={value}：应为不小于 0 的数。',
+    'config.epochs={epochs}: a number above 0 is wanted, or 0 where config.steps says it.': (
+        'config.epochs={epochs}：应为大于 0 的数；若由 config.steps 决定，则为 0。'
+    ),
+    'config.{key}: these data have no end ({data}).': 'config.{key}：这些数据没有尽头（{data}）。',
+    'drop={drop}: a factor above 0 and below 1 is wanted.': 'drop={drop}：应为大于 0 且小于 1 的系数。',
+    'ended early at step {step}: {score} has not improved in {since} evaluations; the best was {value:.4f}'
+    ' at step {best} (--step=best)': (
+        '在第 {step} 步提前结束：{score} 在 {since} 次评估中没有改善；最好的是第 {best} 步的 {value:.4f}（--step=best）'
+    ),
+    'least={least}: a number from 0 up is wanted.': 'least={least}：应为不小于 0 的数。',
+    'saved in {folder}; the same command goes on': '已存入 {folder}；同一命令会继续',
+    'the best {score} was {value:.4f} at step {step}; its checkpoint is kept (--step=best)': (
+        '{score} 在第 {step} 步最好（{value:.4f}）；它的检查点已保留（--step=best）'
+    ),
+    '{name}: {error}': '{name}：{error}',
+    '{name}={value}: at least {low} is wanted.': '{name}={value}：至少应为 {low}。',
+    '{number} of {count}: {name}': '第 {number} 个，共 {count} 个：{name}',
+    '{number} of {count}: {name} is finished': '第 {number} 个，共 {count} 个：{name} 已完成',
+    '{workdir}: no checkpoint is the best: none was evaluated; there are {saved}.': (
+        '{workdir}：没有最好的检查点：从未评估过；现有 {saved}。'
+    ),
+    '{workdir}: no checkpoint of step {step}; there are {saved}.': (
+        '{workdir}：没有第 {step} 步的检查点；现有 {saved}。'
+    ),
+    '{workdir}: there is no checkpoint yet.': '{workdir}：还没有检查点。',
+}
