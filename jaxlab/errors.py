@@ -22,3 +22,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """Returns ' Did you mean "…"?' for the closest of `names`, or '' where nothing is close."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return say(' Did you mean "{name}"?', name=close[0]) if close else ''
+
+
+def alternatives(name: str, names: Iterable[str]) -> str:
+    """Returns 'there are a, b, c.' for all `names`, and the closest: the end of a message about a wrong name."""
+    names = list(names)
+    return say('there are {names}.{nearest}', names=', '.join(names), nearest=nearest(name, names))

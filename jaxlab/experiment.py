@@ -4,8 +4,9 @@ lab = jaxlab.load('runs/transformer-1a2b3c4d')
 print(lab('import', tokens=100))
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import jax
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
+from jaxlab import config_text
 from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
-from jaxlab.data.stream import prefetch
+from jaxlab.data.stream import Data, prefetch, whole
 from jaxlab.errors import UserError, nearest
 from jaxlab.evaluation import count, make_evaluate, make_scores
+from jaxlab.messages import say
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
 from jaxlab.task import Tree
@@ -28,6 +31,45 @@ def make_task(config: ConfigDict, info: Mapping[str, Any]) -> Any:
     """Returns the config's task around its model; `info` is what they are told about the data."""
     model = configs.build(config.model, info, *dtypes(config.precision), key='model')
     return configs.build(config.task, model, key='task')
+
+
+def make_data(config: ConfigDict, mesh: jax.sharding.Mesh, known: Any = None) -> tuple[Data, ConfigDict]:
+    """Returns the config's data set, and the config with what the data say: the `steps` of its `epochs`, and the
+    `batch_size` of a full batch.
+
+    `known` is the processor that an experiment was begun with; None: a new one is made.
+
+    Raises:
+      UserError: the data cannot be read, the devices do not divide a batch, or there is no end to the data where one is
+        wanted.
+    """
+    config = config.copy_and_resolve_references()
+
+    def of(batch_size: int, accumulate: int, known: Any) -> Data:
+        rows = layout.process_rows(batch_size, accumulate, mesh)
+        return configs.build(config.data, batch_size, config.seed, rows, known, key='data')
+
+    def check_end(data: Data, key: str) -> None:
+        if not math.isfinite(data.batches_per_epoch):
+            raise UserError('config.{key}: these data have no end ({data}).', key=key, data=data.summary)
+
+    if config.full_batch:
+        shards = layout.batch_shards(mesh)
+        data = of(shards, 1, known)
+        check_end(data, 'full_batch')
+        count, unit = round(data.batches_per_epoch * shards), shards * config.accumulate
+        config.batch_size = math.ceil(count / unit) * unit
+        rows = layout.process_rows(config.batch_size, config.accumulate, mesh)
+        data = whole(of(config.batch_size, config.accumulate, data.processor), rows, count)
+    else:
+        data = of(config.batch_size, config.accumulate, known)
+    if config.epochs:
+        check_end(data, 'epochs')
+        config.steps = max(math.ceil(config.epochs * data.batches_per_epoch - 1e-6), 1)  # 3 × 0.1 is more than 0.3
+    if math.isfinite(data.batches_per_epoch):
+        epoch = say('batches in an epoch: {batches:,.5g}', batches=data.batches_per_epoch)
+        data = replace(data, summary=f'{data.summary}; {epoch}')
+    return data, config
 
 
 Sampler = Callable[[Tree, Tree, jax.Array, jax.Array], str]
@@ -87,20 +129,26 @@ class Experiment:
         Raises:
           UserError: there is no such split, or the data cannot be read.
         """
-        rows = layout.process_rows(self.config.batch_size, 1, self.mesh)
-        data = configs.build(
-            self.config.data, self.config.batch_size, self.config.seed, rows, self.processor, key='data'
-        )
+        data, config = make_data(self.config, self.mesh, self.processor)
         if split not in data.splits:
-            raise UserError(f'--split={split}: the data have {", ".join(data.splits)}.{nearest(split, data.splits)}')
+            raise UserError(
+                '--split={split}: the data have {splits}.{nearest}',
+                split=split,
+                splits=', '.join(data.splits),
+                nearest=nearest(split, data.splits),
+            )
         if data.fingerprint != (trained_on := workdirs.read_data(self.workdir)['fingerprint']):
             print(
-                f'note: these are not the data of the training run (fingerprint {data.fingerprint}, not {trained_on})'
+                say(
+                    'note: these are not the data of the training run (fingerprint {found}, not {trained_on})',
+                    found=data.fingerprint,
+                    trained_on=trained_on,
+                )
             )
         part = data.splits[split]
         place = partial(layout.place, sharding=layout.batch_sharding(self.mesh))
         with jax.set_mesh(self.mesh):
-            evaluate = make_evaluate(self.task, make_scores(self.config.evaluate.scores))
+            evaluate = make_evaluate(self.task, make_scores(config.evaluate.scores), config.accumulate)
             wanted = count(part, batches)
             found = evaluate(self.params, self.extra, map(place, prefetch(part.batch, 0, wanted)))
         if wanted == part.batches:
@@ -111,7 +159,7 @@ class Experiment:
 def load(
     workdir: str | Path,
     *,
-    step: int | None = None,
+    step: int | str = 'newest',
     mesh: Mapping[str, int] | None = None,
     overrides: Iterable[tuple[str, str]] = (),
     allow_import: Iterable[str] = (),
@@ -120,7 +168,7 @@ def load(
 
     Args:
       workdir: where it was trained.
-      step: which checkpoint; default: the newest.
+      step: which checkpoint: its number, 'newest', or 'best', which is that of the best evaluation.
       mesh: how to lay it out, such as {'tensor': 8}; default: one device.
       overrides: pairs such as ('precision.compute', 'bfloat16').
       allow_import: packages of your own that the config may import parts from.
@@ -131,7 +179,7 @@ def load(
     workdir = Path(workdir)
     config = workdirs.read_config(workdir, allow_import)
     config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh or {}))
-    config = configs.check(configs.override(config, overrides))
+    config = configs.check(config_text.override(config, overrides))
     devices = layout.make_mesh(config.mesh)
     about = workdirs.read_data(workdir)
     task = make_task(config, about['info'])

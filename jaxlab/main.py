@@ -7,22 +7,59 @@ and exit code 2.
 
 import argparse
 import importlib
+import io
 import os
 import pkgutil
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jaxlab import verbs
+from jaxlab.allocator import keep_freed_memory
 from jaxlab.errors import UserError, nearest
+from jaxlab.messages import say
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UserError, with the nearest right flag."""
+    """An argument parser that raises UserError, in the reader's language."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f'{message[0].lower()}{message[1:]}; --help lists what there is.')
+        # argparse composes its sentences, in English; those that our flags can bring about are said anew.
+        if found := re.fullmatch(r'the following arguments are required: (.*)', message):
+            raise UserError(
+                'the following arguments are required: {flags}; --help lists what there is.', flags=found[1]
+            )
+        if found := re.fullmatch(r'argument (.*?): expected one argument', message):
+            raise UserError('argument {flag}: expected one argument; --help lists what there is.', flag=found[1])
+        if found := re.fullmatch(r'argument (.*?): ignored explicit argument (.*)', message, re.DOTALL):
+            raise UserError(
+                'argument {flag}: ignored explicit argument {value}; --help lists what there is.',
+                flag=found[1],
+                value=found[2],
+            )
+        if found := re.fullmatch(r'argument (.*?): invalid (\w+) value: (.*)', message, re.DOTALL):
+            raise UserError(
+                'argument {flag}: invalid {type} value: {value}; --help lists what there is.',
+                flag=found[1],
+                type=found[2],
+                value=found[3],
+            )
+        if found := re.fullmatch(r'argument (.*?): invalid choice: (.*?) \(choose from (.*)\)', message, re.DOTALL):
+            raise UserError(
+                'argument {flag}: invalid choice: {value} (choose from {choices}); --help lists what there is.',
+                flag=found[1],
+                value=found[2],
+                choices=found[3],
+            )
+        raise UserError('{message}; --help lists what there is.', message=f'{message[0].lower()}{message[1:]}')
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help that begins in the reader's language."""
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, say('usage: ') if prefix is None else prefix)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -36,26 +73,35 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if arguments and not arguments[0].startswith('-'):
         verb = arguments.pop(0)
         if verb not in names:
-            raise UserError(f'"{verb}" is no verb; they are {", ".join(names)}.{nearest(verb, names)}')
+            raise UserError(
+                '"{verb}" is no verb; they are {verbs}.{nearest}',
+                verb=verb,
+                verbs=', '.join(names),
+                nearest=nearest(verb, names),
+            )
     else:
         verb = '' if {'-h', '--help'} & set(arguments) else 'train'
     if not verb:
         _print_help(names)
         raise SystemExit(0)
     module = importlib.import_module(f'jaxlab.verbs.{verb}')
+    about, examples = _about(verb)
     parser = Parser(
         prog=f'python -m jaxlab.main {verb}',
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f'{about}\n{examples}',
+        formatter_class=Help,
         allow_abbrev=False,
+        add_help=False,
     )
+    parser._optionals.title = say('options')
+    parser.add_argument('-h', '--help', action='help', help=say('show this help message and exit'))
     module.arguments(parser)
     overrides, rest = _overrides(arguments)
-    parsed, unknown = parser.parse_known_args(rest)
+    parsed, unknown = parser.parse_known_intermixed_args(rest)  # so that flags may stand between workdirs
     if unknown:
         flag = unknown[0].partition('=')[0]
         known = [option for action in parser._actions for option in action.option_strings]
-        raise UserError(f'{flag}: {verb} has no such flag.{nearest(flag, known)}')
+        raise UserError('{flag}: {verb} has no such flag.{nearest}', flag=flag, verb=verb, nearest=nearest(flag, known))
     parsed.overrides, parsed.run = overrides, module.run
     return parsed
 
@@ -68,26 +114,36 @@ def _overrides(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[st
         if match := re.fullmatch(r'--config\.([^=]*)(=.*)?', argument, re.DOTALL):
             key, value = match.groups()
             if value is None and (not waiting or waiting[0].startswith('--')):
-                raise UserError(f'--config.{key} wants a value: --config.{key}=…')
+                raise UserError('--config.{key} wants a value: --config.{key}=…', key=key)
             found.append((key, waiting.pop(0) if value is None else value[1:]))
         else:
             rest.append(argument)
     return found, rest
 
 
+def _about(verb: str) -> tuple[str, str]:
+    """Returns what a verb does, in the reader's language, and examples: the first line of its module, and the rest."""
+    line, _, examples = (importlib.import_module(f'jaxlab.verbs.{verb}').__doc__ or '').partition('\n')
+    return say(line), examples
+
+
 def _print_help(names: Sequence[str]) -> None:
-    print(__doc__)
-    print('verbs:')
+    usage = 'python -m jaxlab.main [verb] [--config=configs/transformer.py[:size]] [--config.key=value …] [--workdir=…]'
+    print(say('{usage} [flags of the verb]', usage=usage) + '\n')
+    print(say('verbs (train when none is given):'))
     for name in names:
-        description = importlib.import_module(f'jaxlab.verbs.{name}').__doc__ or ''
-        print(f'  {name:10} {description.partition(chr(10))[0]}')
-    print('\nEach has its own flags: python -m jaxlab.main generate --help')
+        print(f'  {name:10} {_about(name)[0]}')
+    print('\n' + say('Each has its own flags: {command}', command='python -m jaxlab.main generate --help'))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (default: the process's own); returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # a terminal that cannot show a character ends no run
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
+        keep_freed_memory()  # here, while there are no threads
         return parsed.run(parsed)
     except UserError as error:
         print(f'jaxlab: {error}', file=sys.stderr)
@@ -96,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its exit
         return 141
     except KeyboardInterrupt:
-        print('jaxlab: interrupted', file=sys.stderr)
+        print(say('jaxlab: interrupted'), file=sys.stderr)
         return 130
 
 

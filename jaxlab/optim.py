@@ -28,17 +28,30 @@ from jaxlab.config import build, spec
 from jaxlab.errors import UserError
 from jaxlab.parameter_groups import check_from_0, merge, settings, split
 
-__all__ = ['adafactor', 'adagrad', 'adam', 'adamw', 'lamb', 'lion', 'momentum', 'muon', 'nesterov', 'rmsprop', 'sgd']
+__all__ = [
+    'adafactor',
+    'adagrad',
+    'adam',
+    'adamw',
+    'gradient_descent',
+    'lamb',
+    'lion',
+    'momentum',
+    'muon',
+    'nesterov',
+    'rmsprop',
+    'sgd',
+]
 
 Direction = Callable[..., optax.GradientTransformation]
 
 
 class Optimizer(NamedTuple):
-    """An optax transformation, and the learning rate at each step, to be shown."""
+    """Two pure functions. The state is a tree of arrays, the schedule's among them."""
 
-    init: Callable[..., Any]
-    update: Callable[..., Any]
-    learning_rate: Callable[[jax.Array], jax.Array]
+    init: Callable[[Any], Any]  # params -> state
+    # (gradients, state, params, the batch's mean loss) -> (updates, state, the shared learning rate of this update)
+    update: Callable[[Any, Any, Any, jax.Array], tuple[Any, Any, jax.Array]]
 
 
 def _chain(
@@ -50,7 +63,7 @@ def _chain(
 
       learning_rate, weight_decay: numbers from 0 up. The decay is decoupled (arXiv:1711.05101), and of matrices and
         tables only.
-      schedule: a spec of `jaxlab.schedules`; it multiplies every learning rate.
+      schedule: a spec of `jaxlab.schedules`; its factor multiplies every learning rate.
       clip: the largest global norm of a gradient; 0: any.
       l1, l2: penalties l1·Σ|w| and l2/2·Σw² of matrices and tables. Their gradients, l1·sign(w) and l2·w, join the
         clipped gradient *before* the direction, which may well rescale them: that is how they differ from weight_decay.
@@ -88,27 +101,28 @@ def _chain(
             def of_matrices(key: str) -> Any:
                 return jax.tree.map(lambda value, axes: value * is_matrix(axes), tree(key), tree('axes'))
 
-            factor, rates = build(schedule, steps, key='optimizer.schedule'), tree('learning_rate')
+            over_time, rates = build(schedule, steps, key='optimizer.schedule'), tree('learning_rate')
             chain = optax.chain(
                 optax.clip_by_global_norm(clip) if clip else optax.identity(),
                 _add(lambda w, l1, l2: l1 * jnp.sign(w) + l2 * w, of_matrices('l1'), of_matrices('l2')),
                 direction(tree('axes'), **own),
                 _add(lambda w, decay: decay * w, of_matrices('weight_decay')),
                 rescale(tree('axes')),
-                optax.scale_by_schedule(factor),
-                optax.stateless(lambda updates, _: jax.tree.map(lambda u, rate: -rate * u, updates, rates)),
             )
 
             def init(params: Any) -> Any:
-                return chain.init(split(params, of)[0])
+                return {'chain': chain.init(split(params, of)[0]), 'schedule': over_time.init()}
 
-            def update(gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
+            def update(gradients: Any, state: Any, params: Any, loss: jax.Array) -> tuple[Any, Any, jax.Array]:
                 moving, still = split(gradients, of)
-                updates, state = chain.update(moving, state, split(params, of)[0])
+                updates, after = chain.update(moving, state['chain'], split(params, of)[0])
+                factor, later = over_time.update(state['schedule'], loss)
+                updates = jax.tree.map(lambda u, rate: -rate * (factor.astype(u.dtype) * u), updates, rates)
                 # w + -0.0 is w to the last bit; w + 0.0 would turn -0.0 into 0.0.
-                return merge(updates, jax.tree.map(lambda g: jnp.full_like(g, -0.0), still)), state
+                updates = merge(updates, jax.tree.map(lambda g: jnp.full_like(g, -0.0), still))
+                return updates, {'chain': after, 'schedule': later}, learning_rate * factor
 
-            return Optimizer(init, update, lambda n: learning_rate * factor(n))
+            return Optimizer(init, update)
 
         # The config shows shared and own arguments alike: `spec` reads this signature.
         shared = inspect.signature(make).parameters.values()
@@ -125,8 +139,14 @@ def _chain(
 
 
 @_chain(learning_rate=0.1)
+def gradient_descent(names: Any) -> optax.GradientTransformation:
+    """Full-batch gradient descent (Cauchy 1847): g, of all training data: `config.full_batch=true` makes it so."""
+    return optax.identity()
+
+
+@_chain(learning_rate=0.1)
 def sgd(names: Any) -> optax.GradientTransformation:
-    """Stochastic gradient descent (Robbins and Monro 1951): g. Where a batch is all the data, gradient descent."""
+    """Stochastic gradient descent (Robbins and Monro 1951): g, of a batch."""
     return optax.identity()
 
 
@@ -187,7 +207,7 @@ def adafactor(
     """
     for name, value in {'decay': decay, 'threshold': threshold}.items():
         if value <= 0:
-            raise UserError(f'{name}={value}: a number above 0 is wanted.')
+            raise UserError('{name}={value}: a number above 0 is wanted.', name=name, value=value)
     _check_epsilon(epsilon)
     factored = optax.scale_by_factored_rms(decay_rate=decay, min_dim_size_to_factor=factor_from, epsilon=epsilon)
     return _each_layer(
@@ -235,7 +255,7 @@ def muon(
     """
     _check_decays(momentum=momentum)
     if iterations < 1:
-        raise UserError(f'iterations={iterations}: at least 1 is wanted.')
+        raise UserError('{name}={value}: at least {least} is wanted.', name='iterations', value=iterations, least=1)
 
     def is_hidden(leaf_names: tuple[str, ...]) -> bool:
         return is_matrix(leaf_names) and 'table' not in leaf_names
@@ -310,9 +330,11 @@ def _adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransform
 def _check_decays(**decays: float) -> None:
     for name, value in decays.items():
         if not 0 <= value < 1:
-            raise UserError(f'{name}={value}: a decay is at least 0 and below 1.')
+            raise UserError('{name}={value}: a decay is at least 0 and below 1.', name=name, value=value)
 
 
 def _check_epsilon(epsilon: float) -> None:
     if epsilon <= 0:
-        raise UserError(f'epsilon={epsilon}: more than 0 is wanted, or what never had a gradient becomes 0 / 0.')
+        raise UserError(
+            'epsilon={epsilon}: more than 0 is wanted, or what never had a gradient becomes 0 / 0.', epsilon=epsilon
+        )

@@ -8,6 +8,7 @@ from typing import Any
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxlab.errors import UserError, nearest
+from jaxlab.messages import say
 
 
 def settings(names: Any, shared: Mapping[str, Any], groups: tuple) -> dict[str, dict[str, Any]]:
@@ -30,23 +31,46 @@ def settings(names: Any, shared: Mapping[str, Any], groups: tuple) -> dict[str, 
     for group in groups:
         match group:
             case str(pattern), Mapping() as overrides:
-                where = f'groups: "{pattern}": '
+                pass
             case _:
-                raise UserError(f"groups: {group!r} is no pair such as in (('stack/', {{'frozen': True}}),).")
+                raise UserError(
+                    "groups: {group!r} is no pair such as in (('stack/', {{'frozen': True}}),).", group=group
+                )
         for key, value in overrides.items():
             if key not in shared:
-                raise UserError(f'{where}no override "{key}"; they are {", ".join(shared)}.{nearest(key, shared)}')
+                raise UserError(
+                    'groups: "{pattern}": no override "{key}"; they are {keys}.{nearest}',
+                    pattern=pattern,
+                    key=key,
+                    keys=', '.join(shared),
+                    nearest=nearest(key, shared),
+                )
             if isinstance(value, bool) != (key == 'frozen') or not isinstance(value, int | float):
-                wanted = 'True or False' if key == 'frozen' else 'a number'
-                raise UserError(f'{where}{key}={value!r}: {wanted} is wanted.')
-        check_from_0(where, **overrides)
+                wanted = say('True or False') if key == 'frozen' else say('a number')
+                raise UserError(
+                    'groups: "{pattern}": {key}={value!r}: {wanted} is wanted.',
+                    pattern=pattern,
+                    key=key,
+                    value=value,
+                    wanted=wanted,
+                )
+        try:
+            check_from_0(**overrides)
+        except UserError as error:
+            raise UserError('groups: "{pattern}": {error}', pattern=pattern, error=error) from None
         try:
             matching = [name for name in found if re.match(pattern, name)]
         except re.error as error:
-            raise UserError(f'{where}no regular expression ({error}).') from None
+            raise UserError(
+                'groups: "{pattern}": no regular expression ({error}).', pattern=pattern, error=error
+            ) from None
         if not matching:
             near = difflib.get_close_matches(pattern, found, n=3, cutoff=0)
-            raise UserError(f"{where}no parameter's name begins so; the nearest: {', '.join(near)}.")
+            raise UserError(
+                'groups: "{pattern}": no parameter\'s name begins so; the nearest: {names}.',
+                pattern=pattern,
+                names=', '.join(near),
+            )
         for name in matching:
             found[name] |= overrides
     if groups and all(setting['frozen'] for setting in found.values()):
@@ -69,8 +93,8 @@ def merge(*trees: Any) -> Any:
     return unflatten_dict(flat, sep='/')
 
 
-def check_from_0(where: str = '', /, **values: float) -> None:
+def check_from_0(**values: float) -> None:
     """Raises UserError where a value is negative."""
     for name, value in values.items():
         if value < 0:
-            raise UserError(f'{where}{name}={value}: a number from 0 up is wanted.')
+            raise UserError('{name}={value}: a number from 0 up is wanted.', name=name, value=value)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxlab.errors import UserError, nearest
+from jaxlab.errors import UserError, alternatives
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'float64': jnp.float64}
 
@@ -21,7 +21,12 @@ def dtypes(precision: ConfigDict) -> tuple[jnp.dtype, jnp.dtype]:
         compute = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
     for key, name in {'compute': compute, 'parameters': parameters}.items():
         if name not in DTYPES:
-            raise UserError(f'config.precision.{key}={name}: there are {", ".join(DTYPES)}.{nearest(name, DTYPES)}')
+            raise UserError(
+                'config.precision.{key}={name}: {alternatives}',
+                key=key,
+                name=name,
+                alternatives=alternatives(name, DTYPES),
+            )
     if 'float64' in (compute, parameters):
         jax.config.update('jax_enable_x64', True)
     return jnp.dtype(DTYPES[compute]), jnp.dtype(DTYPES[parameters])

@@ -1,7 +1,8 @@
-"""Learning rates over time: functions of the step number. Config key: `optimizer.schedule`.
+"""Learning rates over time. Config key: `optimizer.schedule`.
 
-Each returns a *factor* of the learning rate: `schedule(n)` with n the number of updates done, a traced int32, gives a
-float32 in [0, 1]. All of them begin with a linear rise, and most end at a horizon. What they share:
+Each makes a `Schedule`, which gives a *factor* of the learning rate for every update, a float32 in [0, 1]. Most are
+functions of the number of updates done; `plateau` looks at the loss. All of them begin with a linear rise, and most
+end at a horizon. What they share:
 
   steps: steps of the run.
   warmup: steps of the rise.
@@ -13,15 +14,28 @@ A value out of range raises UserError.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxlab.errors import UserError
 
-__all__ = ['constant', 'cosine', 'exponential', 'inverse_sqrt', 'linear', 'step', 'warmup_stable_decay']
+__all__ = ['constant', 'cosine', 'exponential', 'inverse_sqrt', 'linear', 'plateau', 'step', 'warmup_stable_decay']
 
-Schedule = Callable[[jax.Array], jax.Array]
+
+class Schedule(NamedTuple):
+    """Two pure functions. The state is a tree of arrays, and a part of the optimizer's."""
+
+    init: Callable[[], Any]  # () -> state, before the first update
+    update: Callable[[Any, jax.Array], tuple[jax.Array, Any]]  # (state, the batch's mean loss) -> (factor, state)
+
+
+def by_step(factor: Callable[[jax.Array], jax.Array]) -> Schedule:
+    """Returns the schedule of a function of n, the number of updates done, a traced int32: its state is n."""
+    return Schedule(lambda: jnp.zeros((), jnp.int32), lambda n, loss: (jnp.float32(factor(n)), n + 1))
 
 
 def constant(steps: int, *, warmup: int = 0) -> Schedule:
@@ -32,7 +46,7 @@ def constant(steps: int, *, warmup: int = 0) -> Schedule:
 def step(steps: int, *, warmup: int = 0, at: tuple = (0.5, 0.75), drop: float = 0.1, horizon: int = 0) -> Schedule:
     """Stairs: times `drop` at each of the parts `at` of the way from the end of the rise to the horizon."""
     if not all(isinstance(part, int | float) and 0 <= part <= 1 for part in at):
-        raise UserError(f'at={at}: parts of the way, between 0 and 1, are wanted, such as (0.5, 0.75).')
+        raise UserError('at={at}: parts of the way, between 0 and 1, are wanted, such as (0.5, 0.75).', at=at)
     _check_factor(drop=drop)
     return _fall(warmup, steps, horizon, lambda progress: drop ** sum((progress >= part) * 1.0 for part in at))
 
@@ -60,7 +74,7 @@ def cosine(steps: int, *, warmup: int = 0, final: float = 0.1, horizon: int = 0)
 def inverse_sqrt(steps: int, *, warmup: int = 100) -> Schedule:
     """Falls as 1 / √step for ever (arXiv:1706.03762, section 5.3): the longer the rise, the slower."""
     _check(warmup, 0)
-    return lambda n: jnp.minimum(_rise(n, warmup), jnp.sqrt((warmup + 1) / (n + 1)))
+    return by_step(lambda n: jnp.minimum(_rise(n, warmup), jnp.sqrt((warmup + 1) / (n + 1))))
 
 
 def warmup_stable_decay(
@@ -72,15 +86,66 @@ def warmup_stable_decay(
     """
     _check_factor(final=final)
     if not 0 < decay <= 1:
-        raise UserError(f'decay={decay}: a part of the way, above 0 and up to 1, is wanted.')
+        raise UserError('decay={decay}: a part of the way, above 0 and up to 1, is wanted.', decay=decay)
     return _fall(warmup, steps, horizon, lambda progress: 1 - (1 - final) * jnp.maximum(1 - (1 - progress) / decay, 0))
+
+
+def plateau(
+    steps: int,
+    *,
+    warmup: int = 0,
+    drop: float = 0.5,
+    window: int = 20,
+    patience: int = 5,
+    cooldown: int = 0,
+    least: float = 0.0,
+    final: float = 0.0,
+) -> Schedule:
+    """Times `drop` whenever the loss stops to fall; optax.contrib.reduce_on_plateau.
+
+    The loss is the training batches' mean over `window` updates: single batches are too noisy to be compared. What
+    comes before the end of the rise is not looked at.
+
+    Args:
+      steps: of no use here: nobody knows beforehand when the loss stops to fall.
+      warmup: steps of the rise.
+      drop: the factor of a fall, above 0 and below 1.
+      window: updates in one mean.
+      patience: windows in a row, without a mean below the lowest so far, that make the rate fall.
+      cooldown: windows after a fall that do not count for the next one.
+      least: by how much a mean must lie below the lowest so far, in units of the loss.
+      final: the rate falls no further than to this factor.
+    """
+    _check(warmup, 0)
+    _check_factor(final=final)
+    for name, value, low in (('window', window, 1), ('patience', patience, 1), ('cooldown', cooldown, 0)):
+        if value < low:
+            raise UserError('{name}={value}: at least {low} is wanted.', name=name, value=value, low=low)
+    if not 0 < drop < 1:
+        raise UserError('drop={drop}: a factor above 0 and below 1 is wanted.', drop=drop)
+    if least < 0:
+        raise UserError('least={least}: a number from 0 up is wanted.', least=least)
+    # An absolute improvement, since a relative one is none where the loss is negative; optax wants one above 0.
+    atol = max(least, 1e-30)
+    fall = optax.contrib.reduce_on_plateau(
+        drop, patience, rtol=0.0, atol=atol, cooldown=cooldown, accumulation_size=window, min_scale=final
+    )
+    one = jnp.ones((), jnp.float32)  # what the fall is applied to
+
+    def update(state: tuple[jax.Array, Any], loss: jax.Array) -> tuple[jax.Array, Any]:
+        n, before = state
+        factor, after = fall.update(one, before, value=loss)
+        after = jax.tree.map(partial(jnp.where, n < warmup), before, after)
+        return factor * _rise(n, warmup), (n + 1, after)
+
+    return Schedule(lambda: (jnp.zeros((), jnp.int32), fall.init(one)), update)
 
 
 def _fall(warmup: int, steps: int, horizon: int, shape: Callable[[jax.Array], jax.Array]) -> Schedule:
     """The rise, times `shape` of how far it is from the rise's end to the horizon: from 0 to 1, where it stays."""
     _check(warmup, horizon)
     length = max((horizon or steps) - warmup, 1)
-    return lambda n: _rise(n, warmup) * shape(jnp.clip((n - warmup) / length, 0, 1))
+    return by_step(lambda n: _rise(n, warmup) * shape(jnp.clip((n - warmup) / length, 0, 1)))
 
 
 def _rise(n: jax.Array, warmup: int) -> jax.Array:
@@ -89,12 +154,12 @@ def _rise(n: jax.Array, warmup: int) -> jax.Array:
 
 def _check(warmup: int, horizon: int) -> None:
     if warmup < 0:
-        raise UserError(f'warmup={warmup}: a number of steps is wanted, or 0 for none.')
+        raise UserError('warmup={warmup}: a number of steps is wanted, or 0 for none.', warmup=warmup)
     if horizon < 0:
-        raise UserError(f"horizon={horizon}: a step number is wanted, or 0 for the run's last step.")
+        raise UserError("horizon={horizon}: a step number is wanted, or 0 for the run's last step.", horizon=horizon)
 
 
 def _check_factor(**factors: float) -> None:
     for name, value in factors.items():
         if not 0 <= value <= 1:
-            raise UserError(f'{name}={value}: a factor between 0 and 1 is wanted.')
+            raise UserError('{name}={value}: a factor between 0 and 1 is wanted.', name=name, value=value)

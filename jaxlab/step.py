@@ -9,7 +9,6 @@ happens here, once: phases, accumulation, averages.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -77,12 +76,10 @@ def make_step(
                 trained, rest = split(params, phase.trains)
                 turn_key = jax.random.fold_in(jax.random.fold_in(key, number), turn)
                 gradients, terms, extra = gradient(loss, trained, merge(rest, frozen), extra, micro_batches, turn_key)
-                updates, opt_states[number] = optimizer.update(gradients, opt_states[number], trained)
+                value = mean_loss(terms)
+                updates, opt_states[number], rate = optimizer.update(gradients, opt_states[number], trained, value)
                 params = merge(rest, optax.apply_updates(trained, updates))
-            shown = {
-                'gradient_norm': optax.tree.norm(gradients),
-                'learning_rate': optimizer.learning_rate(state.step * phase.repeat),
-            }
+            shown = {'gradient_norm': optax.tree.norm(gradients), 'learning_rate': rate}
             of = '' if len(task.phases) == 1 else f'/{phase.loss}'
             assert not report.keys() & terms.keys(), f'two phases have terms of one name: {list(terms)}'
             report |= {**terms, **{name + of: Term(value, jnp.ones(()), weight=0.0) for name, value in shown.items()}}
@@ -116,7 +113,7 @@ def gradient(
     """
     loss = jax.jit(loss)  # traced once, though it is used twice below
     number = jax.tree.leaves(micro_batches)[0].shape[0]
-    scan = partial(jax.lax.scan, xs=(jnp.arange(number), micro_batches), unroll=number == 1)  # one is no loop
+    items = jnp.arange(number), micro_batches
 
     def terms_of(trained: Tree, extra: Tree, item: tuple[jax.Array, Batch]) -> tuple[Terms, Tree]:
         index, batch = item
@@ -124,7 +121,7 @@ def gradient(
 
     # The counts come first, since the first gradient is already divided by them all. They depend on the batch alone:
     # XLA sees that the rest of this forward pass is unused, and drops it.
-    _, terms = scan(lambda carry, item: (carry, terms_of(trained, extra, item)[0]), None)
+    _, terms = jax.lax.scan(lambda carry, item: (carry, terms_of(trained, extra, item)[0]), None, items)
     counts = {name: term.count.sum() for name, term in terms.items()}
     counts = {name: jnp.where(count > 0, count, 1) for name, count in counts.items()}  # where nothing counts, 0 / 1
     weights = {name: term.weight[0] for name, term in terms.items()}
@@ -134,12 +131,17 @@ def gradient(
         totals = {name: term.total for name, term in terms.items()}
         return sum(weights[name] * total / counts[name] for name, total in totals.items()), (totals, extra)
 
+    one = jax.grad(share, has_aux=True)
+
     def add(carry: tuple[Tree, Tree], item: tuple[jax.Array, Batch]) -> tuple[tuple[Tree, Tree], dict]:
         gradients, extra = carry
-        more, (totals, extra) = jax.grad(share, has_aux=True)(trained, extra, item)
+        more, (totals, extra) = one(trained, extra, item)
         return (jax.tree.map(jnp.add, gradients, more), extra), totals
 
-    (gradients, extra), totals = scan(add, (jax.tree.map(jnp.zeros_like, trained), extra))
+    if number == 1:  # no loop, and no sum that starts from zeros
+        gradients, (totals, extra) = one(trained, extra, jax.tree.map(lambda x: x[0], items))
+    else:
+        (gradients, extra), totals = jax.lax.scan(add, (jax.tree.map(jnp.zeros_like, trained), extra), items)
     return gradients, {name: Term(totals[name].sum(), counts[name], weights[name]) for name in counts}, extra
 
 

@@ -18,25 +18,28 @@ from ml_collections import ConfigDict
 from jaxlab import devices, flops, memory
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
+from jaxlab.best import make_best
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.config import build
 from jaxlab.data.stream import prefetch
 from jaxlab.evaluation import count, make_evaluate, make_scores, summary
-from jaxlab.experiment import make_sampler, make_task
+from jaxlab.experiment import make_data, make_sampler, make_task
 from jaxlab.observers import Compiled, Observer, Run
 from jaxlab.observers.meter import Meter
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
+from jaxlab.trust.ledger import Ledger
 from jaxlab.trust.stop import Stop
 
 
-def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> int:
+def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledger: Ledger | None = None) -> int:
     """Trains until `config.steps`, or until asked to stop; goes on from the newest checkpoint in the workdir.
 
     Args:
       config: the resolved config; see `jaxlab.config.experiment`.
       workdir: where everything lies; made if missing.
       observers: who is told what happens.
+      ledger: counts where the time goes; one that already runs counts what came before.
 
     Returns:
       0, or the number of the signal that ended the run early.
@@ -44,14 +47,14 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
     Raises:
       UserError: anything that the user can mend; before anything compiles.
     """
+    ledger = ledger or Ledger()
     # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
     workdirs.check_identity(workdir, config)
     mesh = layout.make_mesh(config.mesh)
     unseen = devices.unseen()  # on a thread of its own, like all that may take long and holds nothing up
-    rows = layout.process_rows(config.batch_size, config.accumulate, mesh)
     scores = make_scores(config.evaluate.scores)
-    known = workdirs.read_processor(workdir, config)
-    data = build(config.data, config.batch_size, config.seed, rows, known, key='data')
+    data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
+    best = make_best(config.best, data.splits, scores, config.evaluate.every)
     batch = layout.global_shapes(data.batch(0), config.batch_size)
     task = make_task(config, data.info)
     sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
@@ -83,22 +86,24 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         if checkpoints.latest() is None:
             state = jax.jit(init, out_shardings=shardings)(key)
         else:
-            state = checkpoints.restore(arguments[0])
+            state, best = checkpoints.restore(arguments[0]), best.resumed(checkpoints.best())
         workdirs.remember(workdir, config, data, batch)
         start = int(state.step)
         table = layout.describe(abstract.params, names, shardings.params)
         looked_at = summary(data.splits, config.evaluate.batches)
-        run = Run(config, workdir, start, data.summary, looked_at, layout.summary(mesh), table, unseen, compiling_since)
+        about = data.summary, looked_at, layout.summary(mesh), table
+        run = Run(config, workdir, start, *about, ledger, unseen, compiling_since)
         for observer in observers:
             observer.start(run)
         work = flops.of_step(task, abstract.params, abstract.extra, batch, key)  # while the step compiles
-        step, seconds = compiling.result()
+        with ledger.of('compile'):
+            step, seconds = compiling.result()
         peak = mesh.size * devices.peak(mesh.devices.flat[0].device_kind, dtypes(config.precision)[0].name)
         expected = memory.expected(step, state_bytes, config, layout.batch_shards(mesh))
         run.compiled.set_result(compiled := Compiled(seconds, work, peak, expected))
         meter = Meter(config, data.info, start, compiled)
 
-        evaluate = make_evaluate(task, scores)
+        evaluate = ledger.of('evaluate')(make_evaluate(task, scores, config.accumulate))
         place = partial(layout.place, sharding=batch_sharding)
         frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
 
@@ -107,6 +112,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
             if due(n, config.log.every):
                 tell(n, meter.row(n, terms))
 
+        @ledger.of('observe')
         def tell(n: int, row: dict[str, float]) -> None:
             for observer in observers:
                 observer.row(n, row)
@@ -114,8 +120,11 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
         # 4. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic.
         n = start
         before = None
+        ledger.turn('train')
         offset = int(state.data_offset)
-        for n, mine in enumerate(prefetch(data.batch, start + offset, config.steps - start), start + 1):
+        left = 0 if best.exhausted else config.steps - start
+        batches = ledger.waits('data', prefetch(data.batch, start + offset, left))
+        for n, mine in enumerate(batches, start + 1):
             state, terms = step(state, frozen, place(mine))
             # Step n is under way; only now are the numbers of step n - 1 read, so the devices never wait for the host.
             if before:
@@ -127,23 +136,35 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer]) -> i
                 observe(*before)  # what follows looks at this state anyway, and rows come in the order of steps
                 before = None
             if last or due(n, config.evaluate.every):
+                row: dict[str, float] = {}
                 for name, split in data.splits.items():
-                    batches = map(place, prefetch(split.batch, 0, count(split, config.evaluate.batches)))
-                    found = evaluate(state.average or state.params, state.extra, batches)
-                    tell(n, {f'eval/{name}/{score}': value for score, value in found.items()})
+                    held_out = map(place, prefetch(split.batch, 0, count(split, config.evaluate.batches)))
+                    found = evaluate(state.average or state.params, state.extra, held_out)
+                    row |= {f'eval/{name}/{score}': value for score, value in found.items()}
+                tell(n, row)
+                best = best.after(n, row)
+                last = last or best.exhausted  # and so it is sampled and saved like any last step
             if sample and (last or due(n, config.log.sample_every)):
-                text = sample(state.average or state.params, state.extra, state.key, state.step)
-                for observer in observers:
-                    observer.sample(n, text)
+                with ledger.of('sample'):
+                    text = sample(state.average or state.params, state.extra, state.key, state.step)
+                with ledger.of('observe'):
+                    for observer in observers:
+                        observer.sample(n, text)
             if before is None:
                 meter.start(n)  # evaluation and samples are not training: they do not count as its time
             # Saving comes last: what is saved has been seen. It copies the state, and writes while the next steps run.
-            if last or due(n, config.checkpoint.every) or stopping:
-                checkpoints.save(n, state, config)
-            if stopping:
+            if last or due(n, config.checkpoint.every) or stopping or best.step == n:
+                with ledger.of('save'):
+                    checkpoints.save(n, state, config, best)
+            if last or stopping:
                 break
+        with ledger.of('save'):
+            checkpoints.close()  # the last save is whole before anyone is told that the run has ended
+        ledger.turn('observe')
         for observer in observers:
             observer.end(n)
+        if line := best.summary(n):
+            print(line, flush=True)
         return stop.signal
 
 

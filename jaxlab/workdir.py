@@ -11,30 +11,36 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
+from jaxlab import config_text
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 
 def default(name: str, config: ConfigDict) -> Path:
     """Returns runs/<config>-<8 hex of what it is>: the same command resumes, a changed experiment is a new run."""
-    return Path('runs') / f'{name}-{configs.identity(config)}'
+    return Path('runs') / f'{name}-{config_text.identity(config)}'
 
 
 def check_identity(workdir: Path, config: ConfigDict) -> None:
     """Raises UserError when the workdir holds another experiment; its message lists the differences."""
     file = workdir / 'config.json'
     if file.exists():
-        old = configs.from_json(file.read_text('utf-8'), allow_import=_packages(config))
-        if differences := configs.difference(old, config):
-            shown = '; '.join(differences[:3]) + (f'; and {len(differences) - 3} more' if len(differences) > 3 else '')
+        old = config_text.from_json(file.read_text('utf-8'), allow_import=_packages(config))
+        if differences := config_text.difference(old, config):
+            shown = '; '.join(differences[:3])
+            if len(differences) > 3:
+                shown = say('{differences}; and {count} more', differences=shown, count=len(differences) - 3)
             raise UserError(
-                f'--workdir={workdir} holds another experiment ({shown}).'
-                '\nGive another --workdir, or the same settings.'
+                '--workdir={workdir} holds another experiment ({differences}).'
+                '\nGive another --workdir, or the same settings.',
+                workdir=workdir,
+                differences=shown,
             )
 
 
 def _packages(config: ConfigDict) -> set[str]:
     # What the command itself asks for is allowed; the workdir's own config adds nothing to it.
-    return {package for _, package in configs.outside(config)}
+    return {package for _, package in config_text.outside(config)}
 
 
 def read_config(workdir: Path, allow_import: Iterable[str] = ()) -> ConfigDict:
@@ -45,8 +51,8 @@ def read_config(workdir: Path, allow_import: Iterable[str] = ()) -> ConfigDict:
     """
     file = workdir / 'config.json'
     if not file.is_file():
-        raise UserError(f'--workdir={workdir}: there is no experiment here (no config.json).')
-    return configs.from_json(file.read_text('utf-8'), allow_import)
+        raise UserError('--workdir={workdir}: there is no experiment here (no config.json).', workdir=workdir)
+    return config_text.from_json(file.read_text('utf-8'), allow_import)
 
 
 def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, Any]) -> None:
@@ -67,8 +73,11 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
         before = json.loads(file.read_text('utf-8'))['fingerprint']
         if before != data.fingerprint:
             raise UserError(
-                f'the data have changed since {workdir} was begun (fingerprint {before} → {data.fingerprint}).'
-                '\nGive a new --workdir to train on the new data, or bring the old data back.'
+                'the data have changed since {workdir} was begun (fingerprint {before} → {now}).'
+                '\nGive a new --workdir to train on the new data, or bring the old data back.',
+                workdir=workdir,
+                before=before,
+                now=data.fingerprint,
             )
     about = {
         'fingerprint': data.fingerprint,
@@ -79,9 +88,9 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
         folder.mkdir(parents=True, exist_ok=True)
         data.processor.save(folder)
         write(file, json.dumps(about, indent=2) + '\n')
-        write(workdir / 'config.json', configs.to_json(config))
+        write(workdir / 'config.json', config_text.to_json(config))
     except OSError as error:
-        raise UserError(f'--workdir={workdir}: {error.strerror or error}.') from None
+        raise UserError('--workdir={workdir}: {error}.', workdir=workdir, error=error.strerror or error) from None
 
 
 def read_processor(workdir: Path, config: ConfigDict) -> Any:
@@ -99,7 +108,7 @@ def read_data(workdir: Path) -> dict[str, Any]:
     """
     file = workdir / 'processor' / 'data.json'
     if not file.is_file():
-        raise UserError(f'--workdir={workdir}: this experiment was never trained; run train first.')
+        raise UserError('--workdir={workdir}: this experiment was never trained; run train first.', workdir=workdir)
     return json.loads(file.read_text('utf-8'))
 
 

@@ -18,11 +18,62 @@ system=${JAXLAB_SYSTEM_ROOT:-}  # tests put another machine's /dev, /proc and /s
 version_of='import sys; print("%d.%d" % sys.version_info[:2])'
 dry_run=''
 
-say() { echo "jaxlab: $*"; }
+# Prints a message with values for its %s, in the language that JAXLAB_LANG or else the locale asks for.
+words() {
+  local template=$1
+  shift
+  case ${JAXLAB_LANG:-${LC_ALL:-${LC_MESSAGES:-${LANG:-}}}} in
+    [zZ][hH]*) template=$(chinese "$template") ;;
+  esac
+  # shellcheck disable=SC2059 # the template is one of ours
+  printf -- "$template\n" "$@"
+}
+
+say() { echo "jaxlab: $(words "$@")"; }
 
 fail() {
-  echo "jaxlab: $*" >&2
+  say "$@" >&2
   exit 2
+}
+
+# The one table of what is said here and in test.sh, in Chinese. The values keep their order.
+chinese() {
+  case $1 in
+    'found no %s') echo '没有找到 %s' ;;
+    '%s is %s') echo '%s 的版本是 %s' ;;
+    'Python 3.11 or newer is needed (%s). Install one, e.g. apt install python3.12 python3.12-venv, or name it: PYTHON=/path/to/python3.12')
+      echo '需要 Python 3.11 或更新的版本（%s）。请安装一个，例如 apt install python3.12 python3.12-venv，或指明它的位置：PYTHON=/path/to/python3.12' ;;
+    'no NVIDIA GPU and no TPU seen') echo '没有发现 NVIDIA GPU 或 TPU' ;;
+    'nvidia-smi is here but sees no GPU') echo '有 nvidia-smi，但它没有发现 GPU' ;;
+    'the NVIDIA driver is for CUDA %s and jax needs 12 or newer: update the driver to use the GPU')
+      echo 'NVIDIA 驱动只支持 CUDA %s，而 jax 需要 12 或更新：要使用 GPU，请更新驱动' ;;
+    'an NVIDIA GPU, its driver for CUDA %s') echo '一块 NVIDIA GPU，驱动支持 CUDA %s' ;;
+    'an NVIDIA GPU of compute capability %s') echo '一块 NVIDIA GPU，计算能力 %s' ;;
+    'a TPU') echo '一块 TPU' ;;
+    '--device=cuda, but %s; CUDA 12 runs on every driver since 525') echo '--device=cuda，但是%s；CUDA 12 可用于 525 以来的所有驱动' ;;
+    '--device=%s is not one of cpu, cuda, tpu (cuda12 and cuda13 choose the version too).')
+      echo '--device=%s 不在 cpu, cuda, tpu 之中（cuda12 和 cuda13 同时指定版本）。' ;;
+    '--device needs a value: cpu, cuda or tpu.') echo '--device 需要一个值：cpu、cuda 或 tpu。' ;;
+    "%s cannot make a virtual environment. Install what it lacks and try again: apt install python%s-venv (elsewhere: the package that holds Python's venv and ensurepip)")
+      echo '%s 无法建立虚拟环境。请安装它缺少的包再试：apt install python%s-venv（其他系统：含有 Python 的 venv 和 ensurepip 的包）' ;;
+    'would make %s with %s') echo '将会建立 %s，使用 %s' ;;
+    'making %s with %s') echo '正在建立 %s，使用 %s' ;;
+    '%s could not make %s: see above.') echo '%s 没能建立 %s：原因见上。' ;;
+    'would run %s') echo '将会运行 %s' ;;
+    "installing jaxlab%s; every word of pip's is in .venv/install.log") echo '正在安装 jaxlab%s；pip 的全部输出在 .venv/install.log 里' ;;
+    '  unpacking') echo '  正在解包' ;;
+    'the installation failed, for the reason above. If the network is slow or closed, set PIP_INDEX_URL to a mirror near you and try again.')
+      echo '安装失败，原因见上。如果网络很慢或不通，请把 PIP_INDEX_URL 设为附近的镜像再试。' ;;
+    'installed in %s s; .venv takes %s MB') echo '安装用了 %s 秒；.venv 占 %s MB' ;;
+    'jax for the CPU%s') echo '使用 CPU 版的 jax%s' ;;
+    'jax[%s]%s; --device=cpu overrides') echo '使用 jax[%s]%s；--device=cpu 可改用 CPU' ;;
+    ' (%s)') echo '（%s）' ;;
+    'nothing to do') echo '已经就绪，无需安装' ;;
+    '%s is not a flag of setup.sh: it knows --device, --extras and --dry_run.') echo '%s 不是 setup.sh 的选项：可用的有 --device、--extras 和 --dry_run。' ;;
+    'torch and transformers are not here: tests that compare with them are skipped (launch/setup.sh --extras=reference)')
+      echo '没有 torch 和 transformers：跳过与它们比较的测试（launch/setup.sh --extras=reference 可安装）' ;;
+    *) echo "$1" ;;
+  esac
 }
 
 is_supported() { [[ $1 =~ ^3\.([0-9]+)$ ]] && ((BASH_REMATCH[1] >= 11)); }
@@ -37,28 +88,28 @@ find_python() {
       echo "$path"
       return
     fi
-    seen+="${seen:+, }$name is $version"
+    seen+=${seen:+, }$(words '%s is %s' "$name" "$version")
   done
-  fail "Python 3.11 or newer is needed (${seen:-found no ${PYTHON:-python3}})." \
-    'Install one, e.g. apt install python3.12 python3.12-venv, or name it: PYTHON=/path/to/python3.12'
+  fail 'Python 3.11 or newer is needed (%s). Install one, e.g. apt install python3.12 python3.12-venv, or name it: PYTHON=/path/to/python3.12' \
+    "${seen:-$(words 'found no %s' "${PYTHON:-python3}")}"
 }
 
 # Sets `device` to cuda12 or cuda13 and says in `why`; fails, with the reason in `why`, where no usable GPU answers.
 see_gpu() {
   local table cuda capability
-  why='no NVIDIA GPU and no TPU seen'
+  why=$(words 'no NVIDIA GPU and no TPU seen')
   type -P nvidia-smi >/dev/null || return 1
-  why='nvidia-smi is here but sees no GPU'
+  why=$(words 'nvidia-smi is here but sees no GPU')
   table=$(nvidia-smi 2>/dev/null) && [[ $table =~ CUDA[A-Z\ ]*Version[\ ]*:[\ ]*([0-9]+) ]] || return 1
   cuda=${BASH_REMATCH[1]}
-  why="the NVIDIA driver is for CUDA $cuda and jax needs 12 or newer: update the driver to use the GPU"
+  why=$(words 'the NVIDIA driver is for CUDA %s and jax needs 12 or newer: update the driver to use the GPU' "$cuda")
   ((cuda >= 12)) || return 1
-  why="an NVIDIA GPU, its driver for CUDA $cuda"
+  why=$(words 'an NVIDIA GPU, its driver for CUDA %s' "$cuda")
   device=cuda$((cuda == 12 ? 12 : 13))
   for capability in $(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null); do
     if [[ $capability =~ ^([0-9]+)\.([0-9]+)$ ]] && ((BASH_REMATCH[1] * 10 + BASH_REMATCH[2] < 75)); then
       device=cuda12 # CUDA 13 has dropped these GPUs
-      why="an NVIDIA GPU of compute capability $capability"
+      why=$(words 'an NVIDIA GPU of compute capability %s' "$capability")
     fi
   done
 }
@@ -86,16 +137,16 @@ choose_device() {
     cuda)
       if ! see_gpu; then
         device=cuda12
-        why="--device=cuda, but $why; CUDA 12 runs on every driver since 525"
+        why=$(words '--device=cuda, but %s; CUDA 12 runs on every driver since 525' "$why")
       fi
       ;;
     '')
       if ! see_gpu && sees_tpu; then
         device=tpu
-        why='a TPU'
+        why=$(words 'a TPU')
       fi
       ;;
-    *) fail "--device=$asked is not one of cpu, cuda, tpu (cuda12 and cuda13 choose the version too)." ;;
+    *) fail '--device=%s is not one of cpu, cuda, tpu (cuda12 and cuda13 choose the version too).' "$asked" ;;
   esac
 }
 
@@ -122,14 +173,14 @@ make_venv() {
   base=$(find_python)
   if ! "$base" -c 'import ensurepip, venv' 2>/dev/null; then
     version=$("$base" -c "$version_of")
-    fail "$base cannot make a virtual environment. Install what it lacks and try again:" \
-      "apt install python$version-venv (elsewhere: the package that holds Python's venv and ensurepip)"
+    fail "%s cannot make a virtual environment. Install what it lacks and try again: apt install python%s-venv (elsewhere: the package that holds Python's venv and ensurepip)" \
+      "$base" "$version"
   fi
   if [[ -n $dry_run ]]; then
-    say "would make $venv with $base"
+    say 'would make %s with %s' "$venv" "$base"
   else
-    say "making $venv with $base"
-    "$base" -m venv --clear "$venv" || fail "$base could not make $venv: see above."
+    say 'making %s with %s' "$venv" "$base"
+    "$base" -m venv --clear "$venv" || fail '%s could not make %s: see above.' "$base" "$venv"
   fi
 }
 
@@ -139,7 +190,7 @@ show_downloads() {
   while IFS= read -r line; do
     case $line in
       *Downloading*' MB)'*) echo "  ${line#"${line%%[![:space:]]*}"}" ;;
-      'Installing collected packages'*) echo '  unpacking' ;;
+      'Installing collected packages'*) words '  unpacking' ;;
     esac
   done
 }
@@ -150,17 +201,16 @@ pip_install() {
   local what=$root${names:+[${names// /,}]}
   local command=("$python" -m pip install --disable-pip-version-check -c "$root/third_party/constraints.txt" -e "$what")
   if [[ -n $dry_run ]]; then
-    say "would run ${command[*]}"
+    say 'would run %s' "${command[*]}"
     return
   fi
-  say "installing jaxlab${names:+[${names// /,}]}; every word of pip's is in .venv/install.log"
+  say "installing jaxlab%s; every word of pip's is in .venv/install.log" "${names:+[${names// /,}]}"
   SECONDS=0
   if ! PYTHONUNBUFFERED=1 "${command[@]}" 2>"$log.errors" | tee "$log" | show_downloads; then
     grep ERROR "$log.errors" | head -n 3 >&2 || tail -n 3 "$log.errors" >&2
-    fail 'the installation failed, for the reason above. If the network is slow or closed, set PIP_INDEX_URL to a mirror' \
-      'near you and try again.'
+    fail 'the installation failed, for the reason above. If the network is slow or closed, set PIP_INDEX_URL to a mirror near you and try again.'
   fi
-  say "installed in $SECONDS s; .venv takes $(du -sm "$venv" | cut -f1) MB"
+  say 'installed in %s s; .venv takes %s MB' "$SECONDS" "$(du -sm "$venv" | cut -f1)"
 }
 
 # set_up 'EXTRA EXTRA…' [--device=…] [arguments…]
@@ -211,8 +261,8 @@ set_up() {
 
   if [[ -n $missing ]]; then
     case $device in
-      cpu) say "jax for the CPU${why:+ ($why)}" ;;
-      *) say "jax[$device]${why:+ ($why)}; --device=cpu overrides" ;;
+      cpu) say 'jax for the CPU%s' "${why:+$(words ' (%s)' "$why")}" ;;
+      *) say 'jax[%s]%s; --device=cpu overrides' "$device" "${why:+$(words ' (%s)' "$why")}" ;;
     esac
     if [[ -n $old_root && "$root $(venv_version)" != "$old_root $old_version" ]] || ! can_install "$device"; then
       make_venv
@@ -248,5 +298,5 @@ if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
     esac
   done
   set_up "${extras//,/ }" ${arguments[@]+"${arguments[@]}"}
-  ((${#rest[@]} == 0)) || fail "${rest[0]} is not a flag of setup.sh: it knows --device, --extras and --dry_run."
+  ((${#rest[@]} == 0)) || fail '%s is not a flag of setup.sh: it knows --device, --extras and --dry_run.' "${rest[0]}"
 fi

@@ -19,7 +19,7 @@ for argument in ${rest[@]+"${rest[@]}"}; do
 done
 
 run() {
-  say "$*"
+  say '%s' "$*"
   "$python" -m "$@"
 }
 

@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from jaxlab import config as configs
-from jaxlab import experiment
+from jaxlab import config_text, experiment
 from jaxlab.parallel import layout
 from tests.experiments import ROOT, TRANSFORMER
 
@@ -26,7 +26,7 @@ VOCABULARY = {'gpt2': 50257, 'llama': 128256}
 
 def shapes(size: str, batch_size: int = 2):
     """Returns (config, abstract parameters, their axis names) of a size of configs/transformer.py."""
-    config, _ = configs.load(f'{TRANSFORMER}:{size}')
+    config, _ = config_text.load(f'{TRANSFORMER}:{size}')
     info = {'vocabulary': VOCABULARY.get(size.split('_')[0], 1000), 'length': config.data.length}
     task = experiment.make_task(configs.check(config), info)
     row = jax.ShapeDtypeStruct((batch_size, config.data.length), 'int32')
@@ -68,11 +68,11 @@ def test_every_config_of_every_size_resolves(file: Path):
     assert 'tiny' in module.SIZES and 'default' in module.SIZES
     for size in module.SIZES:
         config = configs.check(module.get_config(size))
-        assert configs.leaves(configs.from_json(configs.to_json(config))) == configs.leaves(config)
+        assert configs.leaves(config_text.from_json(config_text.to_json(config))) == configs.leaves(config)
         assert None not in configs.leaves(config).values(), 'None cannot be overridden'
         for key, value in configs.leaves(config).items():
             if not isinstance(value, tuple):  # every value can be set to itself on the command line
-                assert configs.leaves(configs.override(config, [(key, str(value))])) == configs.leaves(config), key
+                assert configs.leaves(config_text.override(config, [(key, str(value))])) == configs.leaves(config), key
 
 
 def test_every_key_is_read():

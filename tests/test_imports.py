@@ -14,6 +14,7 @@ FILES = sorted(HOUSE.rglob('*.py'))
 # (train, experiment, verbs, …) put the parts together; parts that a config names are no imports.
 ARROWS = {
     'errors': {'messages'},
+    'allocator': set(),
     'messages': {'chinese'},
     'chinese': set(),
     'nn': {'parallel'},
@@ -22,6 +23,8 @@ ARROWS = {
     'task': set(),
     'step': {'task', 'optim', 'parallel', 'parameter_groups'},
     'config': set(),
+    'config_text': {'config'},
+    'best': {'scores'},
     'parameter_groups': set(),
     'precision': set(),
     'flops': {'task', 'parallel'},
@@ -34,7 +37,8 @@ ARROWS = {
     'decode': set(),
     'parallel': set(),
     'trust': set(),
-    'observers': {'step', 'task', 'workdir', 'memory'},
+    'report': {'workdir'},
+    'observers': {'config', 'config_text', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
 }
 NEVER_MODELS = ('data', 'optim', 'scores', 'observers', 'decode', 'parallel', 'trust')
 
@@ -122,7 +126,7 @@ def test_the_first_floor_is_fast(fresh):
 
 def test_every_library_is_one_that_we_ask_for():
     text = (ROOT / 'pyproject.toml').read_text('utf-8')
-    known = {'absl': 'absl-py', 'orbax': 'orbax-checkpoint', 'tensorflow_datasets': 'tensorflow-datasets'}
+    known = {'absl': 'absl-py', 'orbax': 'orbax-checkpoint', 'tensorboardX': 'tensorboardx'}
     used = set().union(*(outside(everywhere(file)) for file in FILES))
     for library in used - set(sys.stdlib_module_names) - {'jaxlab'}:
         assert f"'{known.get(library, library).replace('_', '-')}" in text, library
@@ -135,7 +139,7 @@ def test_no_room_for_odds_and_ends():
 
 def test_no_file_is_two():
     lines = {str(file.relative_to(ROOT)): len(file.read_text('utf-8').splitlines()) for file in FILES}
-    assert not {name: count for name, count in lines.items() if count > 450}
+    assert not {name: count for name, count in lines.items() if count > 400}
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from jaxlab.tasks.language_model import LanguageModel
 
 ROWS, LENGTH, VOCABULARY, STEPS = 16, 8, 21, 3
 ROWS_SPLIT = PartitionSpec(('data', 'fsdp'))
+CONSTANT = spec('schedules.constant')
 INFO = {'vocabulary': VOCABULARY, 'length': LENGTH}
 
 # Eight devices divide every axis that is split; the vocabulary is padded to do so.
@@ -118,13 +119,13 @@ def stacked(params):
     return params | {'stack': {'layers': jax.tree.map(lambda *leaves: np.stack(leaves), *layers)}}
 
 
-def train(task, params, mesh, micro_batches=1):
-    """Trains a few steps on one batch; returns the losses [STEPS] and the first gradients."""
+def train(task, params, mesh, micro_batches=1, learning_rate=0.125, schedule=CONSTANT, count=STEPS):
+    """Trains `count` steps on one batch; returns the losses [count] and the first gradients."""
     mesh = layout.make_mesh(mesh)
     with jax.set_mesh(mesh):
         names = layout.names(jax.eval_shape(task.init, jax.random.key(0), batch())[0])
-        node = spec('optim.momentum', learning_rate=0.125, momentum=0.9, clip=0.0, schedule=spec('schedules.constant'))
-        optimizer = build(node, names, STEPS, key='optimizer')
+        node = spec('optim.momentum', learning_rate=learning_rate, momentum=0.9, clip=0.0, schedule=schedule)
+        optimizer = build(node, names, count, key='optimizer')
         start = jnp.zeros((), jnp.int32)
         state = steps.TrainState(start, params, {}, (optimizer.init(params),), jax.random.key(1), {}, start)
         shardings = layout.state_shardings(jax.eval_shape(lambda: state), names, mesh)
@@ -133,7 +134,7 @@ def train(task, params, mesh, micro_batches=1):
         state = jax.device_put(state, shardings, may_alias=False)  # it is donated, and `params` are used again
         placed = layout.place(batch(), layout.batch_sharding(mesh))
         losses, gradients = [], None
-        for _ in range(STEPS):
+        for _ in range(count):
             state, terms = step(state, {}, placed)
             losses.append(float(steps.mean_loss(terms)))
             if gradients is None:  # after one step, the momentum is the gradient
@@ -229,6 +230,19 @@ class Small(nn.Module):
         dtypes = dict(dtype=jnp.float64, param_dtype=jnp.float64)
         table = Embedding(24, 16, ('vocab', 'table'), **dtypes)
         return table.attend(MLP(32, bias=False, **dtypes)(table(tokens)), jnp.float64)
+
+
+def test_a_rate_that_follows_the_loss_falls_at_the_same_steps_on_every_mesh(float64):
+    task = LanguageModel(Small())
+    plateau = spec('schedules.plateau', window=2, patience=1)
+
+    def losses(mesh, micro_batches=1, schedule=plateau):
+        return train(task, parameters(task), mesh, micro_batches, learning_rate=4.0, schedule=schedule, count=11)[0]
+
+    wanted = losses({'data': 1})
+    assert np.abs(wanted - losses({'data': 1}, schedule=CONSTANT)).max() > 1e-3, 'the rate falls'
+    for mesh, micro_batches in (('data 8', 1), ('fsdp 8', 2), ('data 2, fsdp 2, tensor 2', 1)):
+        np.testing.assert_allclose(losses(MESHES[mesh], micro_batches), wanted, rtol=1e-11, atol=1e-11)
 
 
 @dataclass(frozen=True)

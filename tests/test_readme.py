@@ -9,7 +9,7 @@ import pytest
 
 import jaxlab
 from jaxlab import config as configs
-from jaxlab import main
+from jaxlab import config_text, main
 from jaxlab.train import train
 from tests.experiments import ROOT, tiny, write_corpus
 
@@ -74,7 +74,7 @@ def test_its_commands_parse():
                 flags.append('--config=configs/transformer.py')
             parsed = main.parse(flags)
             path = parsed.config.replace('configs/', f'{ROOT}/configs/')
-            configs.check(configs.override(configs.load(path)[0], parsed.overrides))
+            configs.check(config_text.override(config_text.load(path)[0], parsed.overrides))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_its_model_data_set_and_task_train(lab, tmp_path, overrides):
         def end(self, step): ...
 
     config = tiny(lab / 'corpus', mesh__data=1, steps=30, log__every=1, checkpoint__every=100)
-    train(configs.check(configs.override(config, overrides)), tmp_path / 'run', [Recorder()])
+    train(configs.check(config_text.override(config, overrides)), tmp_path / 'run', [Recorder()])
     losses = [row['train/loss'] for row in rows if 'train/loss' in row]
     assert losses[-1] < losses[0] - 0.3
 

@@ -155,21 +155,24 @@ class Product(Regression):
 
 
 @functools.cache
-def sgd(learning_rate, momentum=0.0):
+def sgd(learning_rate, momentum=0.0, schedule='constant'):
     """Rates are float32 in every precision, so those below are powers of two: nothing to round."""
     name, own = ('momentum', {'momentum': momentum}) if momentum else ('sgd', {})
-    node = spec(f'optim.{name}', learning_rate=learning_rate, clip=0.0, schedule=spec('schedules.constant'), **own)
+    over_time = spec(f'schedules.{schedule}', **({'window': 1, 'patience': 1} if schedule == 'plateau' else {}))
+    node = spec(f'optim.{name}', learning_rate=learning_rate, clip=0.0, schedule=over_time, **own)
 
     def of(params):  # whatever they are, their axes have no names
         return build(node, jax.tree.map(lambda _: (), params), 100, key='optimizer')
 
-    def update(gradients, state, params):
-        return of(params).update(gradients, state, params)
+    def update(gradients, state, params, loss):
+        return of(params).update(gradients, state, params, loss)
 
-    return Optimizer(lambda params: of(params).init(params), update, of({}).learning_rate)
+    return Optimizer(lambda params: of(params).init(params), update)
 
 
 DUEL_RATES = [sgd(0.125, momentum=0.5), sgd(0.25)]
+PLATEAUS = [sgd(0.125, schedule='plateau'), sgd(0.25, schedule='plateau')]  # window 1: the loss of every update
+DUEL_ONCE = Duel((Phase('critic_loss', 'critic/'), Phase('generator_loss', 'generator/')))
 
 
 @functools.cache
@@ -319,6 +322,31 @@ def check_average(steps):
         assert_close(state.average, average, 1e-12)
 
 
+def check_plateau(steps):
+    """A schedule that looks at the loss gets that of the whole batch, and each phase its own."""
+
+    def rates_of(losses, rate):
+        rates, lowest = [], np.inf
+        for loss in losses:
+            rate, lowest = (rate / 2 if loss >= lowest else rate), min(loss, lowest)
+            rates.append(rate)
+        return rates
+
+    batches = [ragged_batch(seed) for seed in range(6)]
+    falls = set()
+    for task, optimizers in ((Regression(), PLATEAUS[:1]), (DUEL_ONCE, PLATEAUS)):
+        for number in (1, 4):
+            _, reports = train(steps, task, batches, optimizers, accumulate=number)
+            terms = [('fit', 'rough')] if len(task.phases) == 1 else [('critic',), ('generator',)]
+            names = ['learning_rate'] if len(task.phases) == 1 else [f'learning_rate/{of.loss}' for of in task.phases]
+            for name, own, start in zip(names, terms, (0.125, 0.25), strict=False):
+                losses = [sum(report[t].weight * report[t].total / report[t].count for t in own) for report in reports]
+                wanted = rates_of(losses, start)
+                assert_close([float(report[name].total) for report in reports], wanted, 1e-12)
+                falls.add(len(set(wanted)))
+    assert falls - {1, len(batches)}, 'rates fall, and not always'
+
+
 def check_empty_batch(steps):
     """A batch in which nothing counts has loss 0 and moves nothing."""
     batch = ragged_batch() | {'mask': np.zeros((ROWS, LENGTH))}
@@ -351,6 +379,7 @@ CHECKS = [
     check_counting_is_free,
     check_frozen,
     check_average,
+    check_plateau,
     check_empty_batch,
     check_types,
 ]
@@ -389,8 +418,8 @@ MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, wha
         ('totals of one micro-batch', 'totals[name].sum()', 'totals[name][-1]'),
         (
             'every micro-batch the first',
-            'xs=(jnp.arange(number), micro_batches)',
-            'xs=(jnp.arange(number), jax.tree.map(lambda x: x[:1].repeat(number, 0), micro_batches))',
+            'items = (jnp.arange(number), micro_batches)',
+            'items = (jnp.arange(number), jax.tree.map(lambda x: x[:1].repeat(number, 0), micro_batches))',
         ),
     ],
     check_one_step: [
@@ -414,7 +443,7 @@ MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, wha
         ),
         ('old parameters for later phases', 'trained, rest = split(params,', 'trained, rest = split(state.params,'),
         ('phases not repeated', 'range(phase.repeat)', 'range(1)'),
-        ('momentum forgotten', 'updates, opt_states[number] =', 'updates, _ ='),
+        ('momentum forgotten', 'updates, opt_states[number], rate =', 'updates, _, rate ='),
     ],
     check_keys: [
         ('the key of every step the same', 'jax.random.fold_in(state.key, state.step)', 'state.key'),
@@ -437,6 +466,11 @@ MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, wha
     check_average: [
         ('the average of old parameters', 'averaged, params)', 'averaged, state.params)'),
         ('the average the wrong way round', 'old + (1 - average) * (new - old)', 'old + average * (new - old)'),
+    ],
+    check_plateau: [
+        ('the loss of one term', 'value = mean_loss(terms)', 'value = [t.total / t.count for t in terms.values()][0]'),
+        ('a sum for a loss', 'value = mean_loss(terms)', 'value = sum((t.total for t in terms.values()))'),
+        ('the state of a schedule forgotten', 'updates, opt_states[number], rate =', 'updates, _, rate ='),
     ],
     check_empty_batch: [
         ('nothing divided by nothing', 'jnp.where(count > 0, count, 1)', 'count'),

@@ -224,7 +224,7 @@ def test_evaluation_uses_the_average(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(loop, 'make_evaluate', spy)
     saved = []
-    monkeypatch.setattr(loop.Checkpoints, 'save', lambda self, n, state, config: saved.append(jax.device_get(state)))
+    monkeypatch.setattr(loop.Checkpoints, 'save', lambda self, n, state, *rest: saved.append(jax.device_get(state)))
     loop.train(short(corpus, steps=3), tmp_path / 'run', [Recorder()])
     same = jax.tree.map(lambda a, b: bool(np.all(a == b)), used[-1], saved[-1].average)
     assert all(jax.tree.leaves(same)) and saved[-1].average is not None

@@ -29,7 +29,7 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
         'jaxlab/schedules.py': (
             'def cosine(',
             'def parabola(steps: int, *, final: float = 0.0) -> Schedule:\n'
-            '    return lambda n: final + (1 - final) * (1 - jnp.minimum(n / steps, 1)) ** 2\n\n\n'
+            '    return by_step(lambda n: final + (1 - final) * (1 - jnp.minimum(n / steps, 1)) ** 2)\n\n\n'
             "__all__ += ['parabola']\n\n\ndef cosine(",
         ),
     },
@@ -37,6 +37,7 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
         'jaxlab/scores/top5.py': (
             'import jax.numpy as jnp\n\nfrom jaxlab.scores.accuracy import Accuracy\n\n\n'
             'class Top5(Accuracy):\n'
+            "    better = {'top5': 'higher'}\n\n"
             '    def add(self, carry, outputs, batch):\n'
             "        best = jnp.argsort(outputs['logits'], axis=-1)[..., -5:]\n"
             "        hits = (best == batch['targets'][..., None]).any(-1) * batch['mask']\n"

@@ -55,8 +55,10 @@ def cached(room: str, key: Any, build: Callable[[Path], None], open_folder: Call
                     raise
     except OSError as error:
         raise UserError(
-            f'Nothing can be written to the cache in "{root()}": {error}.\n'
-            'The variable JAXLAB_CACHE can name another folder.'
+            'Nothing can be written to the cache in "{folder}": {error}.\n'
+            'The variable JAXLAB_CACHE can name another folder.',
+            folder=root(),
+            error=error,
         ) from None
     opened = open_folder(final)
     assert opened is not None, f'{final} was complete a moment ago'

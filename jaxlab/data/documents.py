@@ -103,6 +103,9 @@ def read_pieces(path: Path, begin: int = 0, end: int | None = None) -> Iterator[
 
 def not_utf8(path: Path, byte: int, position: int) -> UserError:
     return UserError(
-        f'config.data.path: "{path}" is not UTF-8: byte 0x{byte:02x} at position {position:,}.\n'
-        'Convert it first, for example: iconv -f GB18030 -t UTF-8 old.txt > new.txt'
+        'config.data.path: "{path}" is not UTF-8: byte 0x{byte:02x} at position {position:,}.\n'
+        'Convert it first, for example: iconv -f GB18030 -t UTF-8 old.txt > new.txt',
+        path=path,
+        byte=byte,
+        position=position,
     )

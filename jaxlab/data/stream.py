@@ -1,7 +1,7 @@
 """What every data set is to the rest of the house, and the threads that work ahead of the training loop."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,22 @@ class Data:
     fingerprint: str
     summary: str
     batches_per_epoch: float
+
+
+def whole(data: Data, rows: slice, count: int) -> Data:
+    """Returns data whose every batch is all of the training part, the same rows each time.
+
+    Args:
+      data: with batches of `count` rows or some more.
+      rows: which rows of a global batch this process makes.
+      count: rows of the training part. What a batch has beyond them does not count (mask 0): devices want rows that
+        they divide.
+    """
+    batch = data.batch(0)
+    first = rows.start or 0
+    real = first + np.arange(len(batch['mask'])) < count
+    batch['mask'] = np.where(real.reshape(-1, *[1] * (batch['mask'].ndim - 1)), batch['mask'], 0).astype(np.float32)
+    return replace(data, batch=lambda n: batch, batches_per_epoch=1.0)
 
 
 def prefetch(

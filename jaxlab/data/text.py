@@ -15,6 +15,7 @@ from jaxlab.data.sources import python_library, text_files
 from jaxlab.data.stream import Data, Split
 from jaxlab.data.token_store import FORMAT, store_of
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 
 def make(
@@ -48,9 +49,13 @@ def make(
       UserError: an argument is out of range, or the corpus is missing, empty or not UTF-8.
     """
     if length < 1:
-        raise UserError(f'length={length}: a row has at least one token.')
+        raise UserError('length={length}: a row has at least one token.', length=length)
     if not 0 <= stride <= length:
-        raise UserError(f'stride={stride}: windows advance by 1 to length={length} tokens (0: by length).')
+        raise UserError(
+            'stride={stride}: windows advance by 1 to length={length} tokens (0: by length).',
+            stride=stride,
+            length=length,
+        )
     corpus = text_files.corpus(path) if path else python_library.corpus()
     used = known or processor_of(corpus, processor)
     store = store_of(corpus, used)
@@ -66,10 +71,17 @@ def make(
         info={'vocabulary': used.vocabulary, 'length': length},
         processor=used,
         fingerprint=store.fingerprint,
-        summary=(
-            f'{corpus.name}: {train.bytes / 1e6:.1f} MB in {train.documents:,} documents, {train.tokens:,} tokens;'
-            f' held out {held_out.bytes / 1e6:.1f} MB in {held_out.documents:,} ({corpus.rule});'
-            f' fingerprint {store.fingerprint[:16]}'
+        summary=say(
+            '{name}: {size:.1f} MB in {documents:,} documents, {tokens:,} tokens;'
+            ' held out {held_size:.1f} MB in {held_documents:,} ({rule}); fingerprint {fingerprint}',
+            name=corpus.name,
+            size=train.bytes / 1e6,
+            documents=train.documents,
+            tokens=train.tokens,
+            held_size=held_out.bytes / 1e6,
+            held_documents=held_out.documents,
+            rule=corpus.rule,
+            fingerprint=store.fingerprint[:16],
         ),
         batches_per_epoch=training.blocks / batch_size,
     )

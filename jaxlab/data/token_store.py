@@ -21,6 +21,7 @@ from jaxlab.data.cache import cached
 from jaxlab.data.documents import Corpus, Document
 from jaxlab.data.processors import TextProcessor
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 FORMAT = 1  # goes up when these files, the rules of what is held out, or how text is cut into pieces change
 GROUP_CHARACTERS = 1 << 22  # so much text is encoded at a time, by all cores
@@ -101,7 +102,7 @@ def write_store(corpus: Corpus, processor: TextProcessor, folder: Path) -> None:
     and text.
     """
     megabytes = sum(size for _, size, _ in corpus.stamps()) / 1e6
-    print(f'turning {megabytes:.1f} MB of text into tokens, once', flush=True)
+    print(say('turning {megabytes:.1f} MB of text into tokens, once', megabytes=megabytes), flush=True)
     fingerprint = hashlib.sha256(digest_of_assets(processor).encode())
     dtype = np.dtype(np.uint16 if processor.vocabulary <= 1 << 16 else np.uint32)
     token_bytes = processor.token_bytes
@@ -112,18 +113,26 @@ def write_store(corpus: Corpus, processor: TextProcessor, folder: Path) -> None:
                 size = len(piece.text.encode())
                 if token_bytes[ids].sum() != size:
                     raise UserError(
-                        f'config.data.processor: this vocabulary loses text of "{piece.document.name}", so bits'
-                        ' per byte would mean nothing.\n'
-                        'Use one that keeps every byte, such as --config.data.processor.name=bpe'
+                        'config.data.processor: this vocabulary loses text of "{document}", so bits per byte would'
+                        ' mean nothing.\nUse one that keeps every byte, such as --config.data.processor.name=bpe',
+                        document=piece.document.name,
                     )
                 writer = held_out if piece.document.held_out else train
                 if piece.begins:
                     writer.begin_document(processor.end_of_text)
                 writer.append(ids, size)
     if not train.documents:
-        raise UserError(f'config.data.path: {corpus.name} leaves no text to train on. Held out: {corpus.rule}.')
+        raise UserError(
+            'config.data.path: {corpus} leaves no text to train on. Held out: {rule}.',
+            corpus=corpus.name,
+            rule=corpus.rule,
+        )
     if not held_out.documents:
-        raise UserError(f'config.data.path: {corpus.name} leaves no text to evaluate on. Held out: {corpus.rule}.')
+        raise UserError(
+            'config.data.path: {corpus} leaves no text to evaluate on. Held out: {rule}.',
+            corpus=corpus.name,
+            rule=corpus.rule,
+        )
     meta = {'fingerprint': fingerprint.hexdigest(), 'dtype': dtype.name}
     parts = {'train': asdict(train.counts()), 'held_out': asdict(held_out.counts())}
     (folder / 'meta.json').write_text(json.dumps(meta | parts, indent=2), 'utf-8')

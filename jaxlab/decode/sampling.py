@@ -170,16 +170,23 @@ def stream(
     context = decoder.context
     temperature, top_k, top_p = (np.asarray(value) for value in sampling)
     if not (temperature >= 0).all():
-        raise UserError(f'temperature={temperature}: 0 (always the likeliest token) or more is wanted, such as 0.8.')
+        raise UserError(
+            'temperature={temperature}: 0 (always the likeliest token) or more is wanted, such as 0.8.',
+            temperature=temperature,
+        )
     if not (top_k >= 0).all():
-        raise UserError(f'top_k={top_k}: 0 (all tokens) or more is wanted, such as 50.')
+        raise UserError('top_k={top_k}: 0 (all tokens) or more is wanted, such as 50.', top_k=top_k)
     if not ((top_p > 0) & (top_p <= 1)).all():
-        raise UserError(f'top_p={top_p}: more than 0 and at most 1 (all tokens) is wanted, such as 0.95.')
+        raise UserError('top_p={top_p}: more than 0 and at most 1 (all tokens) is wanted, such as 0.95.', top_p=top_p)
     longest = max(len(prompt) for prompt in prompts)
     if min(len(prompt) for prompt in prompts) == 0:
         raise UserError('The prompt is empty: give at least one token, such as end-of-text, after which texts begin.')
     if longest > context:
-        raise UserError(f'The prompt has {longest} tokens, and the model looks back on {context}: shorten the prompt.')
+        raise UserError(
+            'The prompt has {count} tokens, and the model looks back on {context}: shorten the prompt.',
+            count=longest,
+            context=context,
+        )
 
     assert context > 1 and chunk > 0, (context, chunk)
     texts = [np.asarray(prompt, np.int32) for prompt in prompts]

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
-from jaxlab.errors import UserError, nearest
+from jaxlab.errors import UserError, alternatives
 from jaxlab.nn.attention import Attention, causal_mask
 from jaxlab.nn.linear import Embedding, Linear
 from jaxlab.nn.mlp import MLP
@@ -70,7 +70,9 @@ class GPT(nn.Module):
         if self.norm == 'layer':
             norm = partial(LayerNorm, self.norm_epsilon, self.bias, **dtypes)
         rotary_base = self.rotary_base if self.positions == 'rotary' else 0.0
-        attention = partial(Attention, self.heads, self.kv_heads, rotary_base, self.bias, init, out_init, **dtypes)
+        attention = partial(
+            Attention, self.heads, self.kv_heads, rotary_base, self.bias, init, out_init, **dtypes, causal=True
+        )
         mlp = partial(MLP, self.mlp_width, self.activation, self.bias, init, out_init, **dtypes)
 
         rows = -(-self.vocabulary // self.vocabulary_multiple) * self.vocabulary_multiple
@@ -107,7 +109,11 @@ class GPT(nn.Module):
         t = tokens.shape[1]
         if positions is None:
             if self.positions == 'learned' and t > self.context:
-                raise UserError(f'{t} tokens in a row, and positions for context={self.context}: shorten the row.')
+                raise UserError(
+                    '{count} tokens in a row, and positions for context={context}: shorten the row.',
+                    count=t,
+                    context=self.context,
+                )
             positions = jnp.arange(t)[None]
         if segments is None:
             segments = jnp.ones((1, t), jnp.int32)
@@ -226,28 +232,48 @@ def make(
     for name, known in choices.items():
         value = getattr(model, name)
         if value not in known:
-            raise UserError(f'{name}={value}: there are {", ".join(known)}.{nearest(value, known)}')
+            raise UserError(
+                '{name}={value}: {alternatives}', name=name, value=value, alternatives=alternatives(value, known)
+            )
     for name in ('layers', 'width', 'heads', 'kv_heads', 'mlp_width', 'context', 'vocabulary', 'vocabulary_multiple'):
         if getattr(model, name) < 1:
-            raise UserError(f'{name}={getattr(model, name)}: at least 1 is wanted.')
+            raise UserError(
+                '{name}={value}: at least {least} is wanted.', name=name, value=getattr(model, name), least=1
+            )
     for name in ('norm_epsilon', 'rotary_base', 'init_scale'):
         if getattr(model, name) <= 0:
-            raise UserError(f'{name}={getattr(model, name)}: more than 0 is wanted.')
+            raise UserError('{name}={value}: more than 0 is wanted.', name=name, value=getattr(model, name))
     if not 0 <= dropout < 1:
-        raise UserError(f'dropout={dropout}: at least 0 and below 1 is wanted, such as 0.1.')
+        raise UserError('{name}={value}: at least 0 and below 1 is wanted, such as 0.1.', name='dropout', value=dropout)
     if width % heads:
-        raise UserError(f'heads={heads} do not divide width={width}; {_near(heads, width)} would.')
+        raise UserError(
+            'heads={heads} do not divide width={width}; {near} would.',
+            heads=heads,
+            width=width,
+            near=_near(heads, width),
+        )
     if heads % kv_heads:
-        raise UserError(f'kv_heads={kv_heads} do not divide heads={heads}; {_near(kv_heads, heads)} would.')
+        raise UserError(
+            'kv_heads={kv_heads} do not divide heads={heads}; {near} would.',
+            kv_heads=kv_heads,
+            heads=heads,
+            near=_near(kv_heads, heads),
+        )
     if positions == 'rotary' and width // heads % 2:
         raise UserError(
-            f'positions=rotary turn pairs, and width / heads = {width // heads} is odd; change one of them.'
+            'positions=rotary turn pairs, and width / heads = {size} is odd; change one of them.', size=width // heads
         )
     if vocabulary < info.get('vocabulary', 0):
-        raise UserError(f'vocabulary={vocabulary}, and the data have {info["vocabulary"]}; 0 takes what the data have.')
+        raise UserError(
+            'vocabulary={vocabulary}, and the data have {wanted}; 0 takes what the data have.',
+            vocabulary=vocabulary,
+            wanted=info['vocabulary'],
+        )
     if context < info.get('length', 0):
         raise UserError(
-            f'context={context}, and rows of data have {info["length"]} tokens; 0 takes what the data have.'
+            'context={context}, and rows of data have {length} tokens; 0 takes what the data have.',
+            context=context,
+            length=info['length'],
         )
     return model
 

@@ -29,7 +29,7 @@ class Linear(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (x.shape[-1], self.features)
         kernel = parameter(self, 'kernel', self.kernel_init, self.axes, shape, self.param_dtype)
-        y = jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype), preferred_element_type=self.out_dtype)
+        y = product(x.astype(self.dtype), kernel.astype(self.dtype), self.out_dtype)
         if self.bias_axis:
             bias = parameter(self, 'bias', nn.initializers.zeros, (self.bias_axis,), shape[1:], self.param_dtype)
             y += bias.astype(y.dtype)
@@ -60,4 +60,14 @@ class Embedding(nn.Module):
 
     def attend(self, x: jax.Array, out_dtype: Dtype) -> jax.Array:
         """[... d] -> [... v]: the product of x with every row, summed in `out_dtype`."""
-        return jnp.dot(x.astype(self.dtype), self.table.astype(self.dtype).T, preferred_element_type=out_dtype)
+        return product(x.astype(self.dtype), self.table.astype(self.dtype).T, out_dtype)
+
+
+def product(x: jax.Array, kernel: jax.Array, out_dtype: Dtype | None = None) -> jax.Array:
+    """[... i] times [i o] -> [... o], summed in `out_dtype` where that is given.
+
+    The leading axes are folded into one, so that the kernel's gradient is a product of two matrices as well. Of more
+    axes XLA makes transposed copies on a CPU, each with a second computation of all that x was fused from.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    return jnp.dot(rows, kernel, preferred_element_type=out_dtype).reshape(*x.shape[:-1], kernel.shape[-1])

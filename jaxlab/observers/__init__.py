@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ml_collections import ConfigDict
 
 from jaxlab.memory import Expected
+from jaxlab.trust.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Run:
     evaluation: str  # one line on how much of it is looked at while training
     devices: str  # one line on the devices and the mesh
     layout: list[dict[str, Any]]  # see `jaxlab.parallel.layout.describe`
+    ledger: Ledger  # where the time goes; it may be asked at any time
     unseen: Future[str] = field(default_factory=Future)  # see `jaxlab.devices.unseen`
     compiling_since: float = field(default_factory=time.monotonic)
     compiled: Future[Compiled] = field(default_factory=Future)

@@ -78,27 +78,42 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
         raise UserError('JAX has no device to run on. {error}', error=error) from None
     for axis, size in shape.items():
         if axis not in AXES:
-            raise UserError(f'config.mesh.{axis}: there is no such mesh axis; they are {", ".join(AXES)}.')
+            raise UserError(
+                'config.mesh.{axis}: there is no such mesh axis; they are {axes}.', axis=axis, axes=', '.join(AXES)
+            )
         if size < 1 and size != -1:
-            raise UserError(f'config.mesh.{axis}={size}: a mesh axis has at least 1 device (or -1: all that are left).')
+            raise UserError(
+                'config.mesh.{axis}={size}: a mesh axis has at least 1 device (or -1: all that are left).',
+                axis=axis,
+                size=size,
+            )
     sizes = {axis: shape.get(axis, 1) for axis in AXES}
     free = [axis for axis, size in sizes.items() if size == -1]
     if len(free) > 1:
         raise UserError(
-            f'config.mesh: {" and ".join(free)} are both -1; only one axis can take all devices that are left.'
+            'config.mesh: {one} and {other} are both -1; only one axis can take all devices that are left.',
+            one=free[0],
+            other=free[1],
         )
     fixed = math.prod(size for size in sizes.values() if size != -1)
     text = ' × '.join(f'{axis} {size}' for axis, size in sizes.items() if size not in (1, -1)) or 'data 1'
     if fixed > len(devices):
         raise UserError(
-            f'config.mesh: {text} wants {fixed} devices, and JAX sees {len(devices)} ({devices[0].platform}).'
+            'config.mesh: {mesh} wants {wanted} devices, and JAX sees {seen} ({platform}).'
             ' Make the axes smaller; to try a mesh without the machines:'
-            f' XLA_FLAGS=--xla_force_host_platform_device_count={fixed}'
+            ' XLA_FLAGS=--xla_force_host_platform_device_count={wanted}',
+            mesh=text,
+            wanted=fixed,
+            seen=len(devices),
+            platform=devices[0].platform,
         )
     if free:
         if len(devices) % fixed:
             raise UserError(
-                f'config.mesh: {free[0]}=-1 cannot share out {len(devices)} devices, since {text} does not divide them.'
+                'config.mesh: {axis}=-1 cannot share out {count} devices, since {mesh} does not divide them.',
+                axis=free[0],
+                count=len(devices),
+                mesh=text,
             )
         sizes[free[0]] = len(devices) // fixed
     count = math.prod(sizes.values())
@@ -128,21 +143,33 @@ def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: s
             continue
         if name not in TABLE:
             raise UserError(
-                f'{of}: axis name "{name}" is not in the table of jaxlab/parallel/layout.py.{nearest(name, TABLE)}'
+                '{of}: axis name "{name}" is not in the table of jaxlab/parallel/layout.py.{nearest}',
+                of=of,
+                name=name,
+                nearest=nearest(name, TABLE),
             )
         axes = getattr(TABLE[name], kind)
         for axis in [axes] if isinstance(axes, str) else axes or ():
             if axis in taken:
                 raise UserError(
-                    f'{of}: axis names "{taken[axis]}" and "{name}" are both split over mesh axis "{axis}".'
+                    '{of}: axis names "{one}" and "{other}" are both split over mesh axis "{axis}".',
+                    of=of,
+                    one=taken[axis],
+                    other=name,
+                    axis=axis,
                 )
             taken[axis] = name
         split = math.prod(sizes[axis] for axis in ([axes] if isinstance(axes, str) else axes or ()))
         if size % split:
             where = axes if isinstance(axes, str) else ' × '.join(axes)
             raise UserError(
-                f'{of}: axis "{name}" of size {size} cannot be split over mesh axis {where} of size {split}.'
-                f' Choose a mesh size that divides {size}, or a size that {split} divides.'
+                '{of}: axis "{name}" of size {size} cannot be split over mesh axis {where} of size {split}.'
+                ' Choose a mesh size that divides {size}, or a size that {split} divides.',
+                of=of,
+                name=name,
+                size=size,
+                where=where,
+                split=split,
             )
         entries.append(axes)
     return PartitionSpec(*entries)
@@ -274,10 +301,13 @@ def process_rows(batch_size: int, accumulate: int, mesh: Mesh) -> slice:
     """
     shards = batch_shards(mesh)
     if batch_size % (shards * accumulate):
-        micro = f' in {accumulate} micro-batches' if accumulate > 1 else ''
         raise UserError(
-            f'config.batch_size={batch_size}{micro} cannot be split over {shards} devices (mesh data × fsdp);'
-            f' the nearest that can: {max(round(batch_size / (shards * accumulate)), 1) * shards * accumulate}.'
+            'config.batch_size={size}{cut} cannot be split over {shards} devices (mesh data × fsdp);'
+            ' the nearest that can: {near}.',
+            size=batch_size,
+            cut=say(' in {count} micro-batches', count=accumulate) if accumulate > 1 else '',
+            shards=shards,
+            near=max(round(batch_size / (shards * accumulate)), 1) * shards * accumulate,
         )
     mine = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
     blocks = sorted(
@@ -317,9 +347,12 @@ def _check_used(param_shardings: Any, mesh: Mesh) -> None:
     for axis, size in mesh.shape.items():
         if size > 1 and axis not in used:
             raise UserError(
-                f'config.mesh.{axis}={size}: nothing in this model is split over mesh axis "{axis}", so'
-                f' {size - 1} of every {size} devices would repeat the work of the first.'
-                f' Set config.mesh.{axis}=1 and config.mesh.data={size}.'
+                'config.mesh.{axis}={size}: nothing in this model is split over mesh axis "{axis}", so'
+                ' {idle} of every {size} devices would repeat the work of the first.'
+                ' Set config.mesh.{axis}=1 and config.mesh.data={size}.',
+                axis=axis,
+                size=size,
+                idle=size - 1,
             )
 
 

@@ -14,6 +14,8 @@ from jaxlab.task import Batch
 class Score(Protocol):
     """Sums over a split: order and batch boundaries do not matter."""
 
+    better: Mapping[str, str]  # of each name that `finish` returns: whether 'higher' or 'lower' is better
+
     def start(self) -> Any:
         """Returns the empty sums, a pytree of arrays."""
 

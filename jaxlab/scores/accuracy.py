@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,8 @@ from jaxlab.task import Batch
 @dataclass(frozen=True)
 class Accuracy:
     """'accuracy': hits over targets that count; any shape of logits [..., classes] and targets [...]."""
+
+    better: ClassVar = {'accuracy': 'higher'}
 
     def start(self) -> dict[str, jax.Array]:
         return {'hits': jnp.zeros(()), 'count': jnp.zeros(())}

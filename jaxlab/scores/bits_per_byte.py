@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ from jaxlab.task import Batch
 @dataclass(frozen=True)
 class BitsPerByte:
     """'bits_per_byte': the code length of all tokens, ends of documents included, over their bytes."""
+
+    better: ClassVar = {'bits_per_byte': 'lower'}
 
     def start(self) -> dict[str, jax.Array]:
         return {'nats': jnp.zeros(()), 'bytes': jnp.zeros(())}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ from jaxlab.task import Batch
 @dataclass(frozen=True)
 class Perplexity:
     """'loss': mean nats per token; 'perplexity': e to that power."""
+
+    better: ClassVar = {'loss': 'lower', 'perplexity': 'lower'}
 
     def start(self) -> dict[str, jax.Array]:
         return {'nats': jnp.zeros(()), 'tokens': jnp.zeros(())}

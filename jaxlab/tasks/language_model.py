@@ -70,12 +70,23 @@ class LanguageModel:
                 np.concatenate([[processor.end_of_text], processor.encode(text)]).astype(np.int32) for text in texts
             ]
         except UnicodeEncodeError as error:
-            raise UserError(f'the prompt is not UTF-8: its character {error.start + 1} is broken.') from None
+            raise UserError(
+                'the prompt is not UTF-8: its character {number} is broken.', number=error.start + 1
+            ) from None
         lengths = np.array([len(row) for row in rows], np.int32)
         if (wanted := lengths.max() + count) > self.model.context:
-            after = f' and {count} tokens after it' if count else ''
+            context = self.model.context
+            if not count:
+                raise UserError(
+                    'the prompt takes {wanted} tokens, and the model looks back on {context}.',
+                    wanted=wanted,
+                    context=context,
+                )
             raise UserError(
-                f'the prompt{after} take {wanted} tokens, and the model looks back on {self.model.context}.'
+                'the prompt and {count} tokens after it take {wanted} tokens, and the model looks back on {context}.',
+                count=count,
+                wanted=wanted,
+                context=context,
             )
         return np.stack([np.pad(row, (0, lengths.max() - len(row))) for row in rows]), lengths
 
@@ -122,7 +133,7 @@ class LanguageModel:
           UserError: the prompt is longer than the context, or a number is out of range.
         """
         if tokens < 1:
-            raise UserError(f'tokens={tokens}: at least 1 is wanted.')
+            raise UserError('{name}={value}: at least {least} is wanted.', name='tokens', value=tokens, least=1)
         (row,), _ = self.prompt(processor, [prompt])
         how = sampling.Sampling(temperature, top_k, top_p)
         written, shown = [], ''
@@ -158,5 +169,9 @@ def make(model: Any, *, label_smoothing: float = 0.0) -> LanguageModel:
       UserError: a value is out of range.
     """
     if not 0 <= label_smoothing < 1:
-        raise UserError(f'label_smoothing={label_smoothing}: at least 0 and below 1 is wanted, such as 0.1.')
+        raise UserError(
+            '{name}={value}: at least 0 and below 1 is wanted, such as 0.1.',
+            name='label_smoothing',
+            value=label_smoothing,
+        )
     return LanguageModel(model, label_smoothing)

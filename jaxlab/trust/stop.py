@@ -5,6 +5,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from jaxlab.messages import say
+
 
 class Stop:
     """A context in which the first SIGINT or SIGTERM only sets `signal`, and a second one ends the process as usual.
@@ -19,7 +21,8 @@ class Stop:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        print(f'\n{signal.Signals(number).name}: ending after this step; once more ends at once', flush=True)
+        name = signal.Signals(number).name
+        print('\n' + say('{name}: ending after this step; once more ends at once', name=name), flush=True)
         self._restore()
 
     def _restore(self) -> None:

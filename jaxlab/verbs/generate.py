@@ -5,21 +5,25 @@ python -m jaxlab.main generate --workdir=runs/transformer-1a2b3c4d --prompt="def
 
 import argparse
 
+from jaxlab.messages import say
+from jaxlab.verbs import step
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--workdir', required=True, help='the experiment')
-    parser.add_argument('--step', type=int, help='which checkpoint; default: the newest')
-    parser.add_argument('--prompt', default='', help='what the text starts with')
-    parser.add_argument('--tokens', type=int, default=200, help='how many to write (default 200)')
-    parser.add_argument(
-        '--temperature', type=float, default=0.8, help='0: always the likeliest; 1: as the model says (default 0.8)'
-    )
-    parser.add_argument('--top_k', type=int, default=0, help='choose among the k likeliest only; 0: among all')
-    parser.add_argument(
-        '--top_p', type=float, default=1.0, help='choose among the likeliest that make up p of the probability'
-    )
-    parser.add_argument('--seed', type=int, default=0, help='of the choices: the same seed writes the same text')
-    parser.add_argument('--allow_import', action='append', default=[], help='a package that the config may import from')
+    temperature = say('0: always the likeliest; 1: as the model says (default 0.8)')
+    top_p = say('choose among the likeliest that make up p of the probability')
+    seed = say('of the choices: the same seed writes the same text')
+    package = say('a package that the config may import from')
+    parser.add_argument('--workdir', required=True, help=say('the experiment'))
+    which = say('a checkpoint: its number, best or newest (default)')
+    parser.add_argument('--step', type=step, default='newest', help=which)
+    parser.add_argument('--prompt', default='', help=say('what the text starts with'))
+    parser.add_argument('--tokens', type=int, default=200, help=say('how many to write (default 200)'))
+    parser.add_argument('--temperature', type=float, default=0.8, help=temperature)
+    parser.add_argument('--top_k', type=int, default=0, help=say('choose among the k likeliest only; 0: among all'))
+    parser.add_argument('--top_p', type=float, default=1.0, help=top_p)
+    parser.add_argument('--seed', type=int, default=0, help=seed)
+    parser.add_argument('--allow_import', action='append', default=[], help=package)
 
 
 def run(parsed: argparse.Namespace) -> int:

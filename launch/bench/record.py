@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / 'results'
+os.environ['JAXLAB_LANG'] = 'en'  # what is on record, and what is read off the screen, is the same on every machine
 LIBRARIES = (
     'jax',
     'jaxlib',

@@ -4,7 +4,10 @@ A machine that others use has fast and slow minutes. Two programs measured one a
 rounds each is compared with the other of the same moment, and the median of many such ratios is steady.
 """
 
+import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -63,3 +66,43 @@ def show(rows: Mapping[str, Mapping[str, float]], unit: str = '') -> None:
         rate = f'{row["rate"]:14,.0f} {unit}' if 'rate' in row else ''
         times = f'median {1e3 * row["median"]:10.2f} ms   fastest {1e3 * row["fastest"]:10.2f} ms'
         print(f'  {name:{width}}  {times}   {row["speed"]:5.2f} ×{rate}', flush=True)
+
+
+class Worker:
+    """A candidate in a process of its own, so that neither side lives with the other's threads and memory.
+
+    The process prints one line of JSON when it is ready, `said`, and then, for every line that it reads, the seconds of
+    one more call; `serve` does that.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, *arguments]
+        self._process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.said = json.loads(self._line())
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        if not (line := self._process.stdout.readline()):
+            raise SystemExit(f'a worker ended early, with exit code {self._process.wait()}; what it said is above')
+        return line
+
+    def __call__(self) -> float:
+        """Lets the process run once more; returns its seconds."""
+        assert self._process.stdin is not None
+        print(file=self._process.stdin, flush=True)
+        return float(self._line())
+
+    def close(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def serve(said: Any, run: Callable[[], Any]) -> None:
+    """The other side of `Worker`: says what there is to say, then runs once for every line that comes."""
+    print(json.dumps(said), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        run()
+        print(time.perf_counter() - start, flush=True)

@@ -1,5 +1,8 @@
 """The rounds of a benchmark: order, what counts, ratios round by round."""
 
+from pathlib import Path
+
+import pytest
 import rounds
 
 
@@ -21,3 +24,22 @@ def test_speed_is_the_median_of_ratios_of_one_round():
     found = rounds.summary(seconds, 'peer', work=100)
     assert found['ours'] == {'median': 4.0, 'fastest': 0.5, 'speed': 2.0, 'rate': 25.0}
     assert found['peer']['speed'] == 1.0
+
+
+def test_a_worker_says_something_and_then_runs_when_it_is_asked(tmp_path, monkeypatch):
+    program = tmp_path / 'worker.py'
+    log = tmp_path / 'ran'
+    program.write_text(
+        f'import sys; sys.path.insert(0, {str(Path(rounds.__file__).parent)!r}); import rounds, time\n'
+        f"rounds.serve({{'losses': [1.0]}}, lambda: (time.sleep(0.01), open({str(log)!r}, 'a').write('x')))\n"
+    )
+    worker = rounds.Worker(str(program))
+    assert worker.said == {'losses': [1.0]} and not log.exists()
+    assert worker() >= 0.01 and worker() >= 0.01
+    worker.close()
+    assert log.read_text() == 'xx'
+
+
+def test_a_worker_that_dies_is_noticed(tmp_path):
+    with pytest.raises(SystemExit, match='exit code 3'):
+        rounds.Worker('-c', 'raise SystemExit(3)')

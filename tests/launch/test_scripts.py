@@ -290,6 +290,19 @@ def test_local_passes_on(machine: Machine, arguments: list[str], command: str):
     assert machine.run('local.sh', '--device=cpu', *arguments) == (0, f'JAX_PLATFORMS=cpu {expected}')
 
 
+def test_speaks_chinese_where_that_is_asked_for(machine: Machine):
+    machine.python()
+    machine.gpu('11.4')
+    for environment in ({'JAXLAB_LANG': 'zh'}, {'LANG': 'zh_CN.UTF-8'}, {'LC_ALL': 'zh_TW.UTF-8', 'LANG': 'C'}):
+        plan = machine.plan(**environment)
+        assert 'jaxlab: 使用 CPU 版的 jax（NVIDIA 驱动只支持 CUDA 11，' in plan
+        assert f'jaxlab: 将会建立 {machine.clone}/.venv，使用 {machine.bin}/python3\n' in plan
+    for environment in ({'JAXLAB_LANG': 'en', 'LANG': 'zh_CN'}, {'LC_MESSAGES': 'C', 'LANG': 'zh_CN'}, {'LANG': 'C'}):
+        assert 'jaxlab: jax for the CPU (the NVIDIA driver is for CUDA 11' in machine.plan(**environment)
+    code, output = machine.run('setup.sh', '--device=gpu', JAXLAB_LANG='zh')
+    assert code == 2 and output.startswith('jaxlab: --device=gpu 不在 cpu, cuda, tpu 之中')
+
+
 def test_help_before_anything_is_installed(machine: Machine):
     code, output = machine.run('local.sh', '--help')
     assert code == 0 and '--device=cpu|cuda|tpu' in output and not (machine.clone / '.venv').exists()

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from jaxlab.data.byte_level import ByteLevel, load
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 __all__ = ['load', 'make']
 
@@ -27,12 +28,15 @@ def make(
       UserError: an argument is out of range.
     """
     if vocabulary < 257:
-        raise UserError(f'vocabulary={vocabulary}: a byte-level vocabulary has at least 257 tokens.')
+        raise UserError(
+            'vocabulary={vocabulary}: a byte-level vocabulary has at least 257 tokens.', vocabulary=vocabulary
+        )
     if sample_bytes < 1:
-        raise UserError(f'sample_bytes={sample_bytes}: must be positive.')
+        raise UserError('sample_bytes={value}: must be positive.', value=sample_bytes)
     texts = even_sample(documents(), sample_bytes)
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
-    print(f'learning {vocabulary:,} tokens from {megabytes:.1f} MB of text', flush=True)
+    learning = say('learning {tokens:,} tokens from {megabytes:.1f} MB of text', tokens=vocabulary, megabytes=megabytes)
+    print(learning, flush=True)
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]

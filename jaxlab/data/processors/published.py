@@ -39,10 +39,15 @@ def make(documents: Callable[[], Iterable[str]], *, path: str = '', end_of_text:
     except UserError:
         raise
     except Exception as error:  # `tokenizers` raises bare Exceptions
-        raise UserError(f'path: the vocabulary in "{path}" cannot be read: {error}') from None
+        raise UserError('path: the vocabulary in "{path}" cannot be read: {error}', path=path, error=error) from None
     names = tokenizer.get_vocab()
     if end_of_text not in names:
-        raise UserError(f'end_of_text="{end_of_text}" is no token of "{path}".{nearest(end_of_text, names)}')
+        raise UserError(
+            'end_of_text="{token}" is no token of "{path}".{nearest}',
+            token=end_of_text,
+            path=path,
+            nearest=nearest(end_of_text, names),
+        )
     return ByteLevel(tokenizer, vocabulary=max(names.values()) + 1, end_of_text=names[end_of_text])
 
 
@@ -57,10 +62,11 @@ def read(folder: Path) -> Tokenizer:
     file = folder / 'tokenizer.json'
     if not file.is_file():
         raise UserError(
-            f'path: "{folder}" holds neither encoder.json and vocab.bpe, nor vocab.json and merges.txt, '
-            'nor tokenizer.json.'
+            'path: "{folder}" holds neither encoder.json and vocab.bpe, nor vocab.json and merges.txt, '
+            'nor tokenizer.json.',
+            folder=folder,
         )
     content = json.loads(file.read_text(encoding='utf-8'))
     if content['model']['type'] != 'BPE' or 'ByteLevel' not in json.dumps(content['pre_tokenizer']):
-        raise UserError(f'path: "{file}" is no byte-level vocabulary (byte-pair encoding over bytes).')
+        raise UserError('path: "{file}" is no byte-level vocabulary (byte-pair encoding over bytes).', file=file)
     return Tokenizer.from_str(json.dumps(content | {'normalizer': None}))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jaxlab.data.documents import Corpus, Document, File, find_files, one_in_twenty, read_pieces
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 # Tests and tables rather than programs, copies of programs (lib2to3), and what was installed on top of the library.
 SKIP = frozenset(
@@ -27,12 +28,13 @@ def corpus() -> Corpus:
     files = find_files(root, ('.py',), SKIP)
     if not files:
         raise UserError(
-            f'This Python has no source text of its standard library in "{root}" to learn from.\n'
-            'Give text of your own: --config.data.path=FOLDER (or a .txt or .jsonl file).'
+            'This Python has no source text of its standard library in "{folder}" to learn from.\n'
+            'Give text of your own: --config.data.path=FOLDER (or a .txt or .jsonl file).',
+            folder=root,
         )
     return Corpus(
-        name=f'the standard library of Python {platform.python_version()}',
-        rule='whole modules and packages with sha256(name) % 20 == 0',
+        name=say('the standard library of Python {version}', version=platform.python_version()),
+        rule=say('whole modules and packages with sha256(name) % 20 == 0'),
         files=files,
         documents=lambda: (document(file) for file in files),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jaxlab.data.documents import Corpus, Document, File, find_files, not_utf8, one_in_twenty, read_pieces
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 SUFFIXES = ('.txt', '.jsonl')
 ENOUGH_FILES = 20  # from here on whole files are held out
@@ -32,24 +33,30 @@ def corpus(path: str) -> Corpus:
     if root.is_dir():
         files = find_files(root, SUFFIXES)
         if not files:
-            raise UserError(f'config.data.path: the folder "{path}" holds no .txt or .jsonl file.')
+            raise UserError('config.data.path: the folder "{path}" holds no .txt or .jsonl file.', path=path)
     elif not root.exists():
-        raise UserError(f'config.data.path: there is nothing at "{path}" (looked from "{os.getcwd()}").')
+        raise UserError(
+            'config.data.path: there is nothing at "{path}" (looked from "{here}").', path=path, here=os.getcwd()
+        )
     elif root.suffix.lower() not in SUFFIXES:
-        raise UserError(f'config.data.path: "{path}" is neither a .txt file, nor a .jsonl file, nor a folder of them.')
+        raise UserError(
+            'config.data.path: "{path}" is neither a .txt file, nor a .jsonl file, nor a folder of them.', path=path
+        )
     else:
         files = (File(root, root.name),)
 
     for file in files:
         if not os.access(file.path, os.R_OK):
-            raise UserError(f'config.data.path: no permission to read "{file.path}".')
+            raise UserError('config.data.path: no permission to read "{path}".', path=file.path)
     texts = sum(file.path.suffix.lower() == '.txt' for file in files)
     by_file = texts >= ENOUGH_FILES
-    rules = ['files with sha256(name) % 20 == 0' if by_file else 'the last twentieth of every file'] if texts else []
-    rules += ['lines with sha256(text) % 20 == 0'] if texts < len(files) else []
+    rule = say('files with sha256(name) % 20 == 0') if by_file else say('the last twentieth of every file')
+    if texts < len(files):
+        lines = say('lines with sha256(text) % 20 == 0')
+        rule = say('{files} and {lines}', files=rule, lines=lines) if texts else lines
     return Corpus(
         name=f'"{path}"',
-        rule=' and '.join(rules),
+        rule=rule,
         files=files,
         documents=lambda: (document for file in files for document in documents_of(file, by_file)),
     )
@@ -87,8 +94,11 @@ def text_of(path: Path, number: int, line: bytes, position: int) -> str:
         raise not_utf8(path, line[error.start], position + error.start) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f'config.data.path: "{path}", line {number:,} is no text: {line[:50].decode(errors="replace").strip()}\n'
-            'Every line of a .jsonl file is an object with its text under the key "text": {"text": "Once …"}'
+            'config.data.path: "{path}", line {number:,} is no text: {line}\n'
+            'Every line of a .jsonl file is an object with its text under the key "text": {{"text": "Once …"}}',
+            path=path,
+            number=number,
+            line=line[:50].decode(errors='replace').strip(),
         ) from None
 
 

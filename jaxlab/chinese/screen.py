@@ -1,8 +1,6 @@
-"""The one table of translations: what `jaxlab.messages.say` says, in Chinese. The same places, whose order is free."""
+"""The screen, the devices and their memory; see `jaxlab.chinese`."""
 
-CHINESE: dict[str, str] = {
-    ' Did you mean "{name}"?': ' 您是不是想写 "{name}"？',
-    '{used} of {seen} × {kind}': '共 {seen} 个、使用 {used} 个 {kind}',
+TABLE: dict[str, str] = {
     'mesh {shape}': '网格 {shape}',
     '{count} processes': '{count} 个进程',
     'nvidia-smi sees {gpus}, and jax does not: this run is on the CPU.': (

@@ -1,0 +1,5 @@
+"""What `jaxlab.messages.say` says, in Chinese: one table, kept by rooms. The same places, whose order is free."""
+
+from jaxlab.chinese import data, program, report, screen, training
+
+CHINESE: dict[str, str] = {**program.TABLE, **data.TABLE, **training.TABLE, **screen.TABLE, **report.TABLE}

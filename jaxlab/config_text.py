@@ -1,0 +1,247 @@
+"""Configs as text: the files that hold them, the flags that change them, and the record that a run leaves of its own.
+
+A file of configs/ is Python and returns a config; a flag `--config.model.width=384` is read by the type of the value
+that it replaces; `config.json` in the workdir holds every value, and says by 8 digits which experiment it is.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxlab.config import ROOMS, experiment, leaves, spec_of
+from jaxlab.errors import UserError, nearest
+from jaxlab.messages import say
+
+# What makes two runs the same experiment. The rest (mesh, precision, steps, logging, …) may change when a run resumes.
+IDENTITY = ('model', 'task', 'data', 'optimizer', 'seed', 'batch_size')
+
+
+# --- files and the command line --------------------------------------------------------------------------------------
+
+
+def load(argument: str) -> tuple[ConfigDict, str]:
+    """Reads 'configs/transformer.py' or 'configs/transformer.py:tiny'; returns the config and the experiment's name
+    ('transformer').
+
+    Raises:
+      UserError: no such file, no `get_config` in it, or no such size.
+    """
+    path, _, size = argument.partition(':')
+    file = Path(path)
+    if not file.is_file():
+        there = sorted(str(config) for config in Path('configs').glob('*.py'))
+        raise UserError(
+            '--config={argument}: there is no file {path}.{nearest}',
+            argument=argument,
+            path=path,
+            nearest=nearest(path, there),
+        )
+    found = importlib.util.spec_from_file_location(f'_jaxlab_config_{file.stem}', file)
+    assert found is not None and found.loader is not None
+    config_file = importlib.util.module_from_spec(found)
+    found.loader.exec_module(config_file)
+    if not hasattr(config_file, 'get_config'):
+        raise UserError('--config={argument}: {path} has no function get_config(size).', argument=argument, path=path)
+    if size and not inspect.signature(config_file.get_config).parameters:
+        raise UserError(
+            '--config={argument}: {path} has no sizes; --config={path} is all there is.', argument=argument, path=path
+        )
+    return (config_file.get_config(size) if size else config_file.get_config()), file.stem
+
+
+def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> ConfigDict:
+    """Returns `config` with values from the command line, each read by the type of the value that it replaces.
+
+    Names go first: `optimizer.name=muon` replaces the whole part by the new one's defaults, whatever order the flags
+      come in.
+
+    Args:
+      config: what to start from; it is not changed.
+      overrides: pairs such as ('model.width', '384').
+
+    Raises:
+      UserError: no such key (with the nearest right one), or a value that is not of the key's type.
+    """
+    config = config.copy_and_resolve_references()
+    overrides = list(overrides)
+    for key, text in sorted((o for o in overrides if _is_name(o[0])), key=lambda o: o[0].count('.')):
+        parent, _, _ = key.rpartition('.')
+        node = _get(config, parent, key)
+        if not isinstance(node, ConfigDict) or 'name' not in node:
+            raise _unknown(config, key)
+        if text != node.name:
+            try:
+                replacement = spec_of(ROOMS[parent.rpartition('.')[2]], text, {})
+            except UserError as error:
+                raise UserError('--config.{key}={text}: {error}', key=key, text=text, error=error) from None
+            grandparent, _, last = parent.rpartition('.')
+            _get(config, grandparent, key)[last] = replacement
+    for key, text in overrides:
+        if not _is_name(key):
+            parent, _, last = key.rpartition('.')
+            node = _get(config, parent, key)
+            if not isinstance(node, ConfigDict) or last not in node:
+                raise _unknown(config, key)
+            node[last] = _read(key, text, node[last])
+    given = dict(overrides)
+    if 'steps' in given and config.epochs:
+        if 'epochs' in given:
+            raise UserError(
+                '--config.steps={steps} and --config.epochs={epochs}: one of them says how long to train.',
+                steps=given['steps'],
+                epochs=given['epochs'],
+            )
+        config.epochs = 0.0  # the file's
+    return config
+
+
+def _is_name(key: str) -> bool:
+    return key.endswith('.name') and key.split('.')[-2] in ROOMS
+
+
+def _get(config: ConfigDict, path: str, key: str) -> Any:
+    node = config
+    for word in path.split('.') if path else ():
+        if not isinstance(node, ConfigDict) or word not in node:
+            raise _unknown(config, key)
+        node = node[word]
+    return node
+
+
+def _unknown(config: ConfigDict, key: str) -> UserError:
+    return UserError(
+        '--config.{key}: the config has no such key.{nearest}',
+        key=key,
+        nearest=nearest(key, leaves(config)) or nearest(key, config),
+    )
+
+
+def _read(key: str, text: str, old: Any) -> Any:
+    try:
+        match old:
+            case ConfigDict():
+                keys = ', '.join(f'{key}.{inner}' for inner in old)
+                raise UserError('--config.{key} is a group of keys: {keys}', key=key, keys=keys)
+            case bool():
+                return {'true': True, '1': True, 'false': False, '0': False}[text.lower()]
+            case int():
+                return int(text)
+            case float():
+                value = float(text)
+                if not math.isfinite(value):
+                    raise ValueError
+                return value
+            case tuple():
+                values = ast.literal_eval(text)  # literals only: nothing is executed
+                return tuple(values) if isinstance(values, tuple | list) else (values,)
+            case _:
+                return text
+    except (KeyError, ValueError, SyntaxError):
+        wanted = {
+            bool: say('true or false'),
+            int: say('a whole number'),
+            float: say('a number'),
+            tuple: say('a tuple such as (1,2)'),
+        }
+        raise UserError(
+            '--config.{key}={text}: {wanted} is wanted, as in --config.{key}={old}',
+            key=key,
+            text=text,
+            wanted=wanted[type(old)],
+            old=old,
+        ) from None
+
+
+# --- on record -------------------------------------------------------------------------------------------------------
+
+
+def to_json(config: ConfigDict) -> str:
+    """Returns the resolved config as JSON text; tuples become lists."""
+    return json.dumps(config.to_dict(), indent=2) + '\n'
+
+
+def from_json(text: str, allow_import: Iterable[str] = ()) -> ConfigDict:
+    """Reads back what `to_json` wrote.
+
+    Args:
+      text: the JSON text.
+      allow_import: packages of the user's own that names in the config may reach: a config found in somebody's workdir
+        may not run code of its choice.
+
+    Raises:
+      UserError: the text is damaged, or a name reaches outside jaxlab, to a package that is not allowed.
+    """
+
+    def read(value: Any) -> Any:
+        if isinstance(value, dict):
+            return ConfigDict({key: read(inner) for key, inner in value.items()})
+        return read_plain(value)
+
+    def read_plain(value: Any) -> Any:  # a dict inside a tuple, as in groups of an optimizer, is no group of keys
+        if isinstance(value, dict):
+            return {key: read_plain(inner) for key, inner in value.items()}
+        return tuple(read_plain(inner) for inner in value) if isinstance(value, list) else value
+
+    try:
+        config = read(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise UserError('config.json is damaged, and no JSON any more ({error}).', error=error) from None
+    for key, package in outside(config):
+        if package not in allow_import:
+            raise UserError(
+                'config.{key} would import code from outside jaxlab, of package "{package}".'
+                ' If you trust it: --allow_import={package}',
+                key=key,
+                package=package,
+            )
+    _complete(config, experiment())
+    return config
+
+
+def _complete(config: ConfigDict, defaults: ConfigDict) -> None:
+    """Gives keys and arguments that are newer than the file their defaults: a run goes on after the code has grown."""
+    for key, default in defaults.items():
+        if key not in config:
+            config[key] = default
+    for key, node in config.items():
+        if isinstance(node, ConfigDict):
+            is_part = key in ROOMS and 'name' in node
+            _complete(node, spec_of(ROOMS[key], node.name, {}) if is_part else defaults.get(key, ConfigDict()))
+
+
+def outside(config: ConfigDict) -> list[tuple[str, str]]:
+    """Returns [('model.name', 'my_lab'), …]: where a config names a part outside jaxlab, and its package."""
+    found = []
+    for key, value in leaves(config).items():
+        parts = [value] if _is_name(key) else value if key == 'evaluate.scores' else ()
+        found += [(key, name.partition('.')[0]) for name in parts if '.' in name]
+    return found
+
+
+def identity(config: ConfigDict) -> str:
+    """Returns 8 hex digits of what makes this experiment the one it is (`IDENTITY`)."""
+    what = {key: value.to_dict() if isinstance(value, ConfigDict) else value for key, value in _what(config).items()}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def difference(old: ConfigDict, new: ConfigDict) -> list[str]:
+    """Returns lines such as 'model.width: 256 → 384' for the keys of `IDENTITY` in which two configs differ."""
+    before, after, none = leaves(_what(old)), leaves(_what(new)), say('(none)')
+    return [
+        f'{key}: {before.get(key, none)} → {after.get(key, none)}'
+        for key in {**before, **after}
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _what(config: ConfigDict) -> dict[str, Any]:
+    """Returns the part of a config that makes it the experiment it is. How many rows a full batch has, the data say."""
+    return {key: config[key] for key in IDENTITY} | ({'batch_size': 'all'} if config.full_batch else {})

@@ -1,0 +1,104 @@
+"""tensorboard/: the rows of metrics.jsonl as TensorBoard's events, and samples as its text.
+
+tensorboard --logdir=runs         (TensorBoard itself is not part of jaxlab: pip install tensorboard)
+
+One row is one event, so a file of events is what metrics.jsonl is. A resumed run first cuts what lies after the step it
+resumes from: TensorBoard shows one curve, without doubles.
+"""
+
+import os
+import struct
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxlab.observers import Run
+
+FLUSH = 10.0  # seconds between two flushes, so that a running TensorBoard has something to show
+
+
+class TensorBoard:
+    """Writes events. tensorboardX is imported by the first row: it is slow to import, and no first step wants it."""
+
+    _folder: Path
+    _writer: Any = None
+
+    def start(self, run: Run) -> None:
+        self._folder, self._start, self._flushed = run.workdir / 'tensorboard', run.start, 0.0
+
+    def row(self, step: int, row: Mapping[str, float]) -> None:
+        import_without_torch()
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        self._write(step, Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in row.items()]))
+        if time.monotonic() - self._flushed > FLUSH:
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+    def sample(self, step: int, text: str) -> None:
+        import_without_torch()
+        from tensorboardX import summary
+
+        lines = ''.join(f'    {line}\n' for line in text.splitlines())  # indented: TensorBoard takes text for Markdown
+        self._write(step, summary.text('sample', lines))
+
+    def end(self, step: int) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def _write(self, step: int, summary: Any) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
+
+        if self._writer is None:
+            self._folder.mkdir(exist_ok=True)
+            for file in sorted(self._folder.glob('*.tfevents.*')):
+                cut(file, self._start)
+            # Named after the process too: two starts within one second would otherwise write over each other.
+            self._writer = EventsWriter(str(self._folder / 'events'), f'.{os.getpid()}.{time.monotonic_ns()}')
+        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+
+def import_without_torch() -> None:
+    """Imports tensorboardX, which would import torch with it wherever that is installed: seconds and hundreds of MB."""
+    hidden = 'torch' not in sys.modules
+    if hidden:
+        sys.modules['torch'] = None  # type: ignore[assignment]  # makes `import torch` fail, and tensorboardX knows why
+    try:
+        import tensorboardX  # noqa: F401
+    finally:
+        if hidden:
+            del sys.modules['torch']
+
+
+def cut(file: Path, step: int) -> None:
+    """Cuts a file of events before the first one after `step`, or before half of a last one; an empty file goes."""
+    kept = end = 0
+    for position, event in events(file):
+        if event.step > step:
+            break
+        end = position
+        kept += event.HasField('summary')
+    if not kept:
+        file.unlink()
+    elif end < file.stat().st_size:
+        os.truncate(file, end)
+
+
+def events(file: Path) -> Iterator[tuple[int, Any]]:
+    """Yields (position in the file after it, event) for each whole event of a file.
+
+    A record is its length, uint64, a checksum of that, uint32, the event, and a checksum of the event, uint32.
+    """
+    import_without_torch()
+    from tensorboardX.proto.event_pb2 import Event
+
+    with file.open('rb') as opened:
+        while len(head := opened.read(12)) == 12:
+            (length,) = struct.unpack('<Q', head[:8])
+            body = opened.read(length + 4)
+            if len(body) < length + 4:
+                return
+            yield opened.tell(), Event.FromString(body[:length])
