@@ -13,7 +13,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from jaxlab import verbs
 from jaxlab.allocator import keep_freed_memory
@@ -55,12 +55,8 @@ class Parser(argparse.ArgumentParser):
             )
         raise UserError('{message}; --help lists what there is.', message=f'{message[0].lower()}{message[1:]}')
 
-
-class Help(argparse.RawDescriptionHelpFormatter):
-    """Help that begins in the reader's language."""
-
-    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
-        super().add_usage(usage, actions, groups, say('usage: ') if prefix is None else prefix)
+    def format_help(self) -> str:
+        return super().format_help().replace('usage: ', say('usage: '), 1)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -90,7 +86,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog=f'python -m jaxlab.main {verb}',
         description=f'{about}\n{examples}',
-        formatter_class=Help,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )

@@ -46,4 +46,6 @@ TABLE: dict[str, str] = {
         '{workdir}：没有第 {step} 步的检查点；现有 {saved}。'
     ),
     '{workdir}: there is no checkpoint yet.': '{workdir}：还没有检查点。',
+    'a checkpoint: its number, best or newest (default)': '哪个检查点：步数、best 或 newest（默认）',
+    '--config={argument}: {error}{near}': '--config={argument}：{error}{near}',
 }

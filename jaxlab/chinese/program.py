@@ -42,11 +42,9 @@ TABLE: dict[str, str] = {
         '请说明要训练什么：--config=configs/transformer.py（或用 --workdir=… 接着训练已有的实验）。'
     ),
     'saved in {workdir}; to go on: {command}': '已保存到 {workdir}；要接着训练：{command}',
-    'everything lies in {workdir}': '全部结果都在 {workdir}',
     'next: {generate} --prompt=import\n      {evaluate}': ('接下来：{generate} --prompt=import\n        {evaluate}'),
     'Evaluate a trained experiment on all of its held-out part.': '在全部留出部分上评估一个训练好的实验。',
     'the experiment': '实验所在的文件夹',
-    'which checkpoint; default: the newest': '用哪一步的检查点；默认用最新的',
     'which part of the data': '用数据的哪一部分',
     'how many batches; default: all': '用多少批；默认用全部',
     'print one JSON object': '输出一个 JSON 对象',
@@ -138,13 +136,6 @@ TABLE: dict[str, str] = {
         '要用新数据训练，请换一个 --workdir；否则请恢复原来的数据。'
     ),
     '--workdir={workdir}: {error}.': '--workdir={workdir}：{error}。',
-    '{workdir}: no checkpoint; there is none.': '{workdir}：没有任何检查点。',
-    '{workdir}: no checkpoint of step {step}; there is none.': (
-        '{workdir}：没有第 {step} 步的检查点，也没有其他检查点。'
-    ),
-    '{workdir}: no checkpoint of step {step}; there are {steps}.': (
-        '{workdir}：没有第 {step} 步的检查点；现有的是 {steps}。'
-    ),
     '--split={split}: the data have {splits}.{nearest}': (
         '--split={split}：数据没有这一部分；可选的有 {splits}。{nearest}'
     ),

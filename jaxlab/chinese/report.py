@@ -21,4 +21,13 @@ TABLE: dict[str, str] = {
     'config.log.wandb={project}: wandb is not installed; bash launch/setup.sh --extras=wandb installs it.': (
         'config.log.wandb={project}：没有安装 wandb；运行 bash launch/setup.sh --extras=wandb 即可安装。'
     ),
+    'Write the report of a run, or one page that puts several runs side by side.': (
+        '写出一次运行的报告，或把几次运行并排放在一页上。'
+    ),
+    'a run, or a folder of runs': '一次运行，或放着多次运行的文件夹',
+    'the same, as a flag': '同上，以选项给出',
+    'the file to write; default: report.html beside the runs': '要写的文件；默认：运行旁边的 report.html',
+    'write it again whenever something changes, until Ctrl-C': '一有变化就重写，直到按 Ctrl-C',
+    'seconds between two looks of --watch (default 5)': '--watch 两次查看之间的秒数（默认 5）',
+    'everything lies in {workdir}; look at {page}': '全部结果在 {workdir}；请看 {page}',
 }

@@ -17,11 +17,14 @@ from jaxlab.messages import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('workdirs', nargs='*', metavar='WORKDIR', help='a run, or a folder of runs')
-    parser.add_argument('--workdir', action='append', default=[], help='the same, as a flag')
-    parser.add_argument('--output', default='', help='the file to write; default: report.html beside the runs')
-    parser.add_argument('--watch', action='store_true', help='write it again whenever something changes, until Ctrl-C')
-    parser.add_argument('--every', type=float, default=5.0, help='seconds between two looks of --watch (default 5)')
+    parser.add_argument('workdirs', nargs='*', metavar='WORKDIR', help=say('a run, or a folder of runs'))
+    parser.add_argument('--workdir', action='append', default=[], help=say('the same, as a flag'))
+    parser.add_argument('--output', default='', help=say('the file to write; default: report.html beside the runs'))
+    again = say('write it again whenever something changes, until Ctrl-C')
+    parser.add_argument('--watch', action='store_true', help=again)
+    parser.add_argument(
+        '--every', type=float, default=5.0, help=say('seconds between two looks of --watch (default 5)')
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
