@@ -1,4 +1,4 @@
-"""What is known of devices: their peaks, and what stands in the machine and jax does not see."""
+"""What is known of devices: how many there are, their peaks, and what stands in the machine and jax does not see."""
 
 import glob
 import importlib.util
@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 from jaxlab.messages import say
 
@@ -69,6 +70,19 @@ def peak(kind: str, dtype: str) -> float:
         if re.fullmatch(pattern, kind):
             return 1e12 * dict(zip(('bfloat16', 'float32', 'float64'), of, strict=True)).get(dtype, 0.0)
     return 0.0
+
+
+def summary(mesh: Mesh) -> str:
+    """Returns one line: how many devices of which kind, and how they are laid out."""
+    seen, kind = jax.device_count(), mesh.devices.flat[0].device_kind
+    if seen == 1:
+        return f'1 × {kind}'
+    parts = [say('{used} of {seen} × {kind}', used=mesh.size, seen=seen, kind=kind)]
+    if shape := ' × '.join(f'{axis} {size}' for axis, size in mesh.shape.items() if size > 1):
+        parts.append(say('mesh {shape}', shape=shape))
+    if (processes := jax.process_count()) > 1:
+        parts.append(say('{count} processes', count=processes))
+    return ', '.join(parts)
 
 
 # --- what jax does not see -------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
         start = int(state.step)
         table = layout.describe(abstract.params, names, shardings.params)
         looked_at = summary(data.splits, config.evaluate.batches)
-        about = data.summary, looked_at, layout.summary(mesh), table
+        about = data.summary, looked_at, devices.summary(mesh), table
         run = Run(config, workdir, start, *about, ledger, unseen, compiling_since)
         for observer in observers:
             observer.start(run)

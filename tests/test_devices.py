@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from jaxlab import devices
+from jaxlab.parallel import layout
 from tests.experiments import ROOT
 
 LISTED = """GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-1f2e)
@@ -50,6 +51,25 @@ GPU 1: NVIDIA GeForce RTX 4090 (UUID: GPU-2a3b)
 )
 def test_peaks(kind, dtype, teraflops):
     assert devices.peak(kind, dtype) == pytest.approx(1e12 * teraflops)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'processes', 'text'),
+    [
+        ({'data': 8}, 1, '8 of 8 × cpu, mesh data 8'),
+        ({'data': 2, 'fsdp': 4}, 2, '8 of 8 × cpu, mesh data 2 × fsdp 4, 2 processes'),
+        ({'data': 3}, 1, '3 of 8 × cpu, mesh data 3'),
+        ({'data': 1}, 1, '1 of 8 × cpu'),
+    ],
+)
+def test_devices_in_use_and_seen(monkeypatch, shape, processes, text):
+    monkeypatch.setattr(jax, 'process_count', lambda: processes)
+    assert devices.summary(layout.make_mesh(shape)) == text
+
+
+def test_one_device(monkeypatch):
+    monkeypatch.setattr(jax, 'device_count', lambda: 1)
+    assert devices.summary(layout.make_mesh({'data': 1})) == '1 × cpu'
 
 
 # --- what jax does not see -------------------------------------------------------------------------------------------

@@ -63,11 +63,9 @@ TABLE: dict[str, str] = {
     'gradient norm {value}': '梯度范数 {value}',
     '{value} tokens/s': '{value} 词元/秒',
     '{value} examples/s': '{value} 样本/秒',
-    'MFU {value}': 'MFU {value}',
     '{value} of memory': '内存 {value}',
     '{value} left': '剩余 {value}',
-    '{score} ({change}, best)': '{score}（{change}，最好）',
-    '{score} ({change})': '{score}（{change}）',
+    '({change}, best)': '({change}，最好)',
     'sample at step {step}': '第 {step} 步的样本',
     '… {count} more lines': '……还有 {count} 行',
 }

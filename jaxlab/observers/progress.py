@@ -14,17 +14,15 @@ from jaxlab.messages import say
 from jaxlab.observers import Compiled, Run
 from jaxlab.observers.screen import Cell, Plain, Score, Status, Terminal, cells, open_screen
 
-LABELS = ('devices', 'data', 'evaluation', 'workdir', 'parameters', 'compiled', 'compute', 'memory')  # of the header
-
-# The numbers of a step: key of the row, what is shown of it, and how. Of the two rates the first that is known.
-LEARNING = (
-    ('train/loss', 'loss {value}', '.4f'),
-    ('train/learning_rate', 'learning rate {value}', '.2e'),
-    ('train/gradient_norm', 'gradient norm {value}', '.2f'),
-    ('train/tokens_per_second', '{value} tokens/s', ',.0f'),
-    ('train/examples_per_second', '{value} examples/s', ',.1f'),
-)
-MACHINE = (('train/mfu', 'MFU {value}', '.1%'),)
+# The numbers of a step that are shown, and how. Of the two rates the first that is known.
+LEARNING = {
+    'loss': '.4f',
+    'learning_rate': '.2e',
+    'gradient_norm': '.2f',
+    'tokens_per_second': ',.0f',
+    'examples_per_second': ',.1f',
+}
+MACHINE = {'mfu': '.1%'}
 
 
 class Progress:
@@ -51,8 +49,18 @@ class Progress:
             return
         self._run = run
         self._screen = screen = self._screen or open_screen()
-        width = max(cells(say(label)) for label in LABELS)
-        self._pair = lambda label, text: screen.pair(say(label), text, width)
+        labels = {
+            'devices': say('devices'),
+            'data': say('data'),
+            'evaluation': say('evaluation'),
+            'workdir': say('workdir'),
+            'parameters': say('parameters'),
+            'compiled': say('compiled'),
+            'compute': say('compute'),
+            'memory': say('memory'),
+        }
+        width = max(map(cells, labels.values()))
+        self._pair = lambda label, text: screen.pair(labels[label], text, width)
         self._pair('devices', run.devices)
         self._pair('data', run.data)
         self._pair('evaluation', run.evaluation)
@@ -128,15 +136,19 @@ class Progress:
 
     def _status(self, step: int, row: Mapping[str, float]) -> Status:
         steps, every = self._run.config.steps, self._run.config.log.every
-        hidden = {'train/examples_per_second'} if 'train/tokens_per_second' in row else set()
+        hidden = {'examples_per_second'} if 'train/tokens_per_second' in row else set()
         learning, machine = (
-            [Cell(words, f'{row[key]:{form}}') for key, words, form in some if key in row and key not in hidden]
+            [
+                Cell(name, f'{row[f"train/{name}"]:{form}}')
+                for name, form in some.items()
+                if f'train/{name}' in row and name not in hidden
+            ]
             for some in (LEARNING, MACHINE)
         )
         left = row.get('train/seconds_left')
         if left is None:
             return Status(step, steps, learning)
-        machine.append(Cell('{value} of memory', readable(in_use())))
+        machine.append(Cell('memory', readable(in_use())))
         next_in = left * min(every / max(steps - step, 1), 1)
         return Status(step, steps, learning, machine, left, time.monotonic(), next_in)
 
@@ -149,8 +161,7 @@ class Progress:
             change = f'{scores[first] - self._scores[key]:+.4f}'
             # Which way is better is known of a loss alone.
             best = first == 'loss' and scores[first] < self._best[key]
-            words = '{score} ({change}, best)' if best else '{score} ({change})'
-            shown[0] = Score(say(words, score=shown[0].text, change=change), best)
+            shown[0] = Score(f'{shown[0].text} {said(change, best)}', best)
         self._remember_scores(split, scores)
         return shown
 
@@ -170,14 +181,19 @@ class Progress:
                         self._remember_scores(split, scores)
 
 
+def said(change: str, best: bool) -> str:
+    """Returns '(-0.1234)', or '(-0.1234, best)'."""
+    return say('({change}, best)', change=change) if best else f'({change})'
+
+
 def expectation(memory: Expected) -> str:
     """Returns one line: how much memory is expected to be taken, of how much, and whether that fits."""
-    sizes = {'taken': readable(memory.taken), 'limit': readable(memory.limit)}
+    taken, limit = readable(memory.taken), readable(memory.limit)
     if not memory.limit:
-        return say('{taken} on each device', **sizes)
+        return say('{taken} on each device', taken=taken)
     if memory.taken <= memory.limit:
-        return say('{taken} of {limit} on each device: it fits', **sizes)
-    return say('{taken} of {limit} on each device: it does not fit', **sizes)
+        return say('{taken} of {limit} on each device: it fits', taken=taken, limit=limit)
+    return say('{taken} of {limit} on each device: it does not fit', taken=taken, limit=limit)
 
 
 def of_splits(row: Mapping[str, float]) -> dict[str, dict[str, float]]:

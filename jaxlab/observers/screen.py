@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from jaxlab.messages import say
@@ -21,10 +21,22 @@ SHORTEST = 10  # cells of a bar
 
 
 class Cell(NamedTuple):
-    """A number and the words around it: Cell('loss {value}', '4.1234')."""
+    """A number of a step, by the name that `WORDS` has for it: Cell('loss', '4.1234')."""
 
-    template: str
+    name: str
     value: str
+
+
+WORDS: dict[str, Callable[[str], str]] = {
+    'loss': lambda value: say('loss {value}', value=value),
+    'learning_rate': lambda value: say('learning rate {value}', value=value),
+    'gradient_norm': lambda value: say('gradient norm {value}', value=value),
+    'tokens_per_second': lambda value: say('{value} tokens/s', value=value),
+    'examples_per_second': lambda value: say('{value} examples/s', value=value),
+    'mfu': lambda value: f'MFU {value}',
+    'memory': lambda value: say('{value} of memory', value=value),
+    'seconds_left': lambda value: say('{value} left', value=value),
+}
 
 
 class Status(NamedTuple):
@@ -87,7 +99,7 @@ class Plain:
 
     def status(self, status: Status) -> None:
         """A step was made."""
-        left = [] if status.seconds_left is None else [Cell('{value} left', duration(status.seconds_left))]
+        left = [] if status.seconds_left is None else [Cell('seconds_left', duration(status.seconds_left))]
         self.line('  '.join([step_of(status), *aligned([*status.learning, *status.machine, *left], self._widths)]))
 
     def scores(self, head: str, scores: Sequence[Score]) -> None:
@@ -213,7 +225,7 @@ class Terminal:
         if status.seconds_left is not None:
             # It goes on falling until newer numbers are due; then it waits for them.
             passed = min(time.monotonic() - status.known_at, status.next_in)
-            left = [Cell('{value} left', duration(max(status.seconds_left - passed, 0)))]
+            left = [Cell('seconds_left', duration(max(status.seconds_left - passed, 0)))]
         step = self._text(step_of(status, f'/{status.steps}'), 'bold')
         learning, machine, left = (
             [self._text(text) for text in aligned(some, self._widths)]
@@ -249,9 +261,9 @@ def step_of(status: Status, behind: str = '') -> str:
 def aligned(numbers: Sequence[Cell], widths: dict[str, int]) -> list[str]:
     """Returns numbers with their words, none narrower than it ever was: `widths` remembers, so that nothing jumps."""
     shown = []
-    for template, value in numbers:
-        widths[template] = max(widths.get(template, 0), len(value))
-        shown.append(say(template, value=f'{value:>{widths[template]}}'))
+    for name, value in numbers:
+        widths[name] = max(widths.get(name, 0), len(value))
+        shown.append(WORDS[name](f'{value:>{widths[name]}}'))
     return shown
 
 

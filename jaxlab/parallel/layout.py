@@ -356,19 +356,6 @@ def _check_used(param_shardings: Any, mesh: Mesh) -> None:
             )
 
 
-def summary(mesh: Mesh) -> str:
-    """Returns one line: how many devices of which kind, and how they are laid out."""
-    seen, kind = jax.device_count(), mesh.devices.flat[0].device_kind
-    if seen == 1:
-        return f'1 × {kind}'
-    parts = [say('{used} of {seen} × {kind}', used=mesh.size, seen=seen, kind=kind)]
-    if shape := ' × '.join(f'{axis} {size}' for axis, size in mesh.shape.items() if size > 1):
-        parts.append(say('mesh {shape}', shape=shape))
-    if (processes := jax.process_count()) > 1:
-        parts.append(say('{count} processes', count=processes))
-    return ', '.join(parts)
-
-
 # --- for people ------------------------------------------------------------------------------------------------------
 
 
