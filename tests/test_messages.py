@@ -20,13 +20,11 @@ ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / 'jaxlab'
 FILES = sorted(HOUSE.rglob('*.py'))
 TABLES = [file for file in FILES if file.parent.name == 'chinese']
-# Calls that hand on what stands elsewhere: the template of a UserError, the first line of a verb's module, labels of
-# the screen. (The report keeps pairs of its own, and calls what writes them `say` too.)
+# Calls that hand on what stands elsewhere: the template of a UserError and the first line of a verb's module. (The report
+# keeps pairs of its own, and calls what writes them `say` too.)
 HANDED_ON = {
     'errors.py': {'say(template, **values)'},
     'main.py': {'say(line)'},
-    'observers/progress.py': {'say(label)', 'say(words, score=shown[0].text, change=change)'},
-    'observers/screen.py': {"say(template, value=f'{value:>{widths[template]}}')"},
     'report/comparison.py': {'say(values[row])'},
     'report/html.py': {"say(template, 'english')", "say(CHINESE[template], 'chinese')"},
 }
@@ -90,9 +88,6 @@ def english():
     for file in FILES:
         source = file.read_text('utf-8')
         templates = [template_of(call) for call in calls(source)]
-        if name(file).startswith('observers/') and name(file) in HANDED_ON:
-            constants = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
-            templates += [text for text in constants if isinstance(text, str) and text in CHINESE]
         if file.parent.name == 'verbs' and file.stem != '__init__':
             templates.append((ast.get_docstring(ast.parse(source)) or '').partition('\n')[0])
         for template in templates:
