@@ -1,59 +1,136 @@
 """Weights & Biases, for those who keep their runs there: --config.log.wandb=PROJECT (extra: wandb).
 
-It belongs behind `jaxlab.observers.background.Background`: an outage there is no concern of the run.
+wandb lives in a process of its own, which reads rows from a pipe. In the process that trains it would take seconds to
+import, and during an outage its own handlers would hold up the end: by more than a minute, where the server refuses.
 """
 
+import contextlib
 import importlib.util
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from jaxlab.errors import UserError
 from jaxlab.observers import Run
 
+ROWS = 10_000  # that may wait while wandb sets up a run, or cannot reach its server
+PATIENCE = 60.0  # seconds that wandb has for its last words once the run has ended; nobody waits for them
+
 
 class WandB:
-    """Sends rows and samples to a project. Its run is named after the workdir, so that a resumed run goes on there.
+    """Sends rows and samples to a project; wandb.log in the workdir says what came of it.
+
+    It belongs behind `jaxlab.observers.background.Background`, since a pipe that nobody reads is full at some time.
+
+    Args:
+      project: its name at Weights & Biases. The run there is named after the workdir, and a resumed run goes on there.
+      patience: seconds that wandb has after the end.
 
     Raises:
       UserError: wandb is not installed.
     """
 
-    def __init__(self, project: str) -> None:
-        if importlib.util.find_spec('wandb') is None:
+    def __init__(self, project: str, patience: float = PATIENCE) -> None:
+        found = importlib.util.find_spec('wandb')
+        if found is None or found.origin is None:  # a folder of that name, as wandb itself leaves, is no library
             raise UserError(
                 'config.log.wandb={project}: wandb is not installed; bash launch/setup.sh --extras=wandb installs it.',
                 project=project,
             )
-        self._project = project
-        self._run: Any = None
+        self._project, self._patience = project, patience
+        self._process: subprocess.Popen[str] | None = None
 
     def start(self, run: Run) -> None:
-        import wandb
-
-        name = run.workdir.resolve().name
-        # Rows come with their own step, so that a step that runs again after a kill is no step backwards.
-        self._run = wandb.init(
-            project=self._project,
-            id=name,
-            name=name,
-            resume='allow',
-            dir=str(run.workdir),
-            config=run.config.to_dict(),
-        )
-        self._run.define_metric('step')
-        self._run.define_metric('*', step_metric='step')
+        self._log = run.workdir / 'wandb.log'
+        with self._log.open('w', encoding='utf-8') as log:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', __name__],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                encoding='utf-8',
+                start_new_session=True,  # Ctrl-C is for the run, which then tells the rest
+            )
+        about = {'project': self._project, 'name': run.workdir.resolve().name, 'dir': str(run.workdir)}
+        self._tell(about | {'config': run.config.to_dict(), 'patience': self._patience})
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
-        self._run.log({'step': step, **row})
+        self._tell({'step': step, 'row': dict(row)})
 
     def sample(self, step: int, text: str) -> None:
-        import wandb
-
-        self._run.log({'step': step, 'sample': wandb.Html(f'<pre>{_escaped(text)}</pre>', inject=False)})
+        self._tell({'step': step, 'sample': text})
 
     def end(self, step: int) -> None:
-        self._run.finish()
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.close()
+        if self._process.wait():
+            raise RuntimeError(self._last_words())
+
+    def _tell(self, what: Mapping[str, Any]) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(what) + '\n')
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise RuntimeError(self._last_words()) from None
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text('utf-8', errors='replace').split('\n')
+        return next((line for line in reversed(lines) if line.strip()), 'it ended') + f'; see {self._log}'
 
 
-def _escaped(text: str) -> str:
-    return text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
+# --- the other process -----------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Hands what comes through the pipe to wandb; gives up some time after the pipe has ended, whatever wandb does."""
+    about = json.loads(sys.stdin.readline())
+    waiting: queue.Queue[dict[str, Any] | None] = queue.Queue(ROWS)
+    threading.Thread(target=listen, args=(waiting, about['patience']), daemon=True).start()
+
+    import wandb
+
+    name = about['name']
+    run = wandb.init(
+        project=about['project'],
+        id=name,
+        name=name,
+        resume='allow',
+        dir=about['dir'],
+        config=about['config'],
+        settings=wandb.Settings(console='off'),
+    )
+    # Rows carry their own step: wandb's only ever grows, and a step may run again after a kill.
+    run.define_metric('step')
+    run.define_metric('*', step_metric='step')
+    while (what := waiting.get()) is not None:
+        row = what.get('row') or {'sample': wandb.Html(f'<pre>{escape(what["sample"])}</pre>')}
+        run.log({'step': what['step'], **row})
+    run.finish()
+
+
+def listen(waiting: queue.Queue[dict[str, Any] | None], patience: float) -> None:
+    """Reads the pipe to its end, whatever wandb does meanwhile; rows that find no room are left out."""
+    for line in sys.stdin:
+        with contextlib.suppress(queue.Full):
+            waiting.put_nowait(json.loads(line))
+    timer = threading.Timer(patience, give_up)
+    timer.daemon = True
+    timer.start()
+    waiting.put(None)
+
+
+def give_up() -> None:
+    print('wandb did not come to an end; what it kept in the workdir can be sent by: wandb sync', flush=True)
+    os._exit(1)
+
+
+if __name__ == '__main__':
+    main()

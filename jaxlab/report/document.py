@@ -85,8 +85,10 @@ def number(value: float) -> str:
         return f'{value:,.0f}'
     if size >= 100:
         return f'{value:,.1f}'
-    if size >= 0.01 or not size:
+    if size >= 0.01:
         return f'{value:.4f}'
+    if not size:
+        return '0'
     return f'{value:.2e}'.replace('e-0', 'e-')
 
 

@@ -237,8 +237,14 @@ def environment(record: Record) -> Html:
     ]
     if info:
         facts[2:2] = [('Told about the data', _lines(f'{name} {shown(value)}' for name, value in info.items()))]
-    rows = [[both(name), value or both('Not on record.')] for name, value in facts]
-    return section(both('Data and environment'), table(['', ''], rows, set()), _starts(record), name='environment')
+    rows = [[both(name), value] for name, value in facts if value]
+    missing = tag('p', both('Of code, machine and time nothing is on record (no runs.json).'), class_='quiet')
+    return section(
+        both('Data and environment'),
+        table(['', ''], rows, set()),
+        _starts(record) if record.runs else missing,
+        name='environment',
+    )
 
 
 def _lines(values: Iterable[str]) -> Html:

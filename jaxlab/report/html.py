@@ -17,7 +17,7 @@ class Html(str):
 
 def escape(text: object) -> Html:
     """Returns text as HTML that shows it; HTML is returned as it is."""
-    return text if isinstance(text, Html) else Html(html.escape(_clean(str(text))))
+    return text if isinstance(text, Html) else Html(html.escape(printable(str(text))))
 
 
 def tag(name: str, /, *inside: object, **attributes: object) -> Html:
@@ -72,7 +72,7 @@ def both(template: str, /, **values: object) -> Both:
     return sentence
 
 
-def _clean(text: str) -> str:
+def printable(text: str) -> str:
     # Control characters are no part of HTML, and lone surrogates cannot be written as UTF-8: both show as one sign.
     return ''.join(
         '\ufffd' if (c < ' ' and c not in '\t\n\r') or '\ud800' <= c <= '\udfff' or c == '\x7f' else c for c in text

@@ -59,7 +59,7 @@ def _verdict(found: Fit) -> Html:
             both('Over-fitting since step {step}.', step=step),
             both(
                 'Held-out loss was best there, at {best}, and has risen to {last}, while training loss went'
-                ' from {before} to {now}: the model now learns its training text by heart. Keep the checkpoint nearest'
+                ' from {before} to {now}: the model now learns its training data by heart. Keep the checkpoint nearest'
                 ' to that step, or train with more data, more dropout or weight decay, a smaller model, or fewer'
                 ' steps.',
                 best=lowest,
@@ -88,7 +88,7 @@ def _verdict(found: Fit) -> Html:
             both('No over-fitting so far.'),
             both(
                 'Held-out loss was still falling at the end, although training loss is well below it: what the model'
-                ' learns still carries over to text it has never seen. More steps may pay.'
+                ' learns still carries over to data it has never seen. More steps may pay.'
             ),
         ),
         'level': (

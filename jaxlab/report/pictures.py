@@ -102,7 +102,7 @@ def draw(picture: Picture, name: str, size: str = 'small') -> Html:
         for side in ('top', 'right', 'left'):
             axes.spines[side].set_visible(False)
         axes.spines['bottom'].set_color(_FIXED['faint'])
-        axes.tick_params(length=0, labelsize=11, labelcolor=_FIXED['ink'], pad=5)
+        axes.tick_params(which='both', length=0, labelsize=11, labelcolor=_FIXED['ink'], pad=5)
         axes.grid(axis='y', color=_FIXED['faint'], linewidth=0.6, alpha=0.6)
         axes.set_axisbelow(True)
         if picture.between:

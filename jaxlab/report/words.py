@@ -56,9 +56,9 @@ CHINESE = {
     'It takes two evaluations to compare; so far there is one.': '至少需要两次评估才能比较；目前只有一次。',
     'Over-fitting since step {step}.': '自第 {step} 步起过拟合。',
     'Held-out loss was best there, at {best}, and has risen to {last}, while training loss went from {before} to {now}:'
-    ' the model now learns its training text by heart. Keep the checkpoint nearest to that step, or train with more'
+    ' the model now learns its training data by heart. Keep the checkpoint nearest to that step, or train with more'
     ' data, more dropout or weight decay, a smaller model, or fewer steps.': (
-        '留出损失在该步最低，为 {best}，此后升至 {last}；同时训练损失从 {before} 变为 {now}：模型正在死记训练文本。'
+        '留出损失在该步最低，为 {best}，此后升至 {last}；同时训练损失从 {before} 变为 {now}：模型正在死记训练数据。'
         '可以采用离该步最近的检查点，或者增加数据、加大 dropout 或权重衰减、缩小模型、减少步数。'
     ),
     'Unstable since step {step}.': '自第 {step} 步起不稳定。',
@@ -73,8 +73,8 @@ CHINESE = {
     ),
     'No over-fitting so far.': '目前没有过拟合。',
     'Held-out loss was still falling at the end, although training loss is well below it: what the model learns still'
-    ' carries over to text it has never seen. More steps may pay.': (
-        '到最后留出损失仍在下降，尽管训练损失比它低得多：模型学到的仍然适用于没见过的文本。继续训练或许值得。'
+    ' carries over to data it has never seen. More steps may pay.': (
+        '到最后留出损失仍在下降，尽管训练损失比它低得多：模型学到的仍然适用于没见过的数据。继续训练或许值得。'
     ),
     'No over-fitting; learning has levelled off.': '没有过拟合；学习已趋于平稳。',
     'Held-out loss moved by less than 1 % over the last evaluations; its best was {best}, at step {step}. More of the'
@@ -197,6 +197,9 @@ CHINESE = {
     'Environment variables': '环境变量',
     'Folder': '文件夹',
     'Not on record.': '没有记录。',
+    'Of code, machine and time nothing is on record (no runs.json).': (
+        '没有关于代码、机器和时间的记录（没有 runs.json）。'
+    ),
     'Starts': '历次启动',
     'Started': '开始于',
     'Ended': '结束于',
