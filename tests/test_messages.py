@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / 'jaxlab'
 FILES = sorted(HOUSE.rglob('*.py'))
 TABLES = [file for file in FILES if file.parent.name == 'chinese']
-# Calls that hand on what stands elsewhere: the template of a UserError and the first line of a verb's module. (The report
-# keeps pairs of its own, and calls what writes them `say` too.)
+# Calls that hand on what stands elsewhere: the template of a UserError and the first line of a verb's module. (The
+# report keeps pairs of its own, and calls what writes them `say` too.)
 HANDED_ON = {
     'errors.py': {'say(template, **values)'},
     'main.py': {'say(line)'},

@@ -3,6 +3,7 @@
 # b batch, t time of the queries, s time of the keys, d width, k head width
 # n query heads, m key/value heads, g = n / m query heads that share one key head
 
+import functools
 from functools import partial
 
 import flax.linen as nn
@@ -52,7 +53,7 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, causal:
     for start in range(0, t, length):
         end = min(start + length, t)
         seen = end if causal else k.shape[2]
-        means.append(block(q[:, :, start:end], k[:, :, :seen], v[:, :, :seen], mask[:, start:end, :seen]))
+        means.append(block(q[:, :, start:end], (k[:, :, :seen], v[:, :, :seen], mask[:, start:end, :seen])))
     return jnp.concatenate(means, axis=2) if len(means) > 1 else means[0]
 
 
@@ -60,19 +61,32 @@ SHORTEST_BLOCK, LONGEST_BLOCK = 64, 512
 KEEP_WEIGHTS = 1024  # of longer rows the weights are computed again in the backward pass: memory grows with t, not t²
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-    """`attention` of one block."""
+def attend(q: jax.Array, *parts: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+    """`attention` of one block of queries, whose keys, values and masks come in one or more parts."""
     b, n, t, width = q.shape
-    m, g = k.shape[1], n // k.shape[1]
+    m = parts[0][0].shape[1]
+    g = n // m
     dtype = jnp.promote_types(q.dtype, jnp.float32)
-    hidden = jnp.where(mask, 0, jnp.finfo(dtype).min)  # added to the scores: exp() of it is exactly 0
     q = (q * width**-0.5).reshape(b, m, g * t, width)
-    scores = jnp.einsum('bmtk,bmsk->bmts', q, k, preferred_element_type=dtype) + jnp.tile(hidden[:, None], (1, 1, g, 1))
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
-    mean = jnp.einsum('bmts,bmsk->bmtk', weights.astype(v.dtype), v, preferred_element_type=dtype)
+
+    def score(k: jax.Array, mask: jax.Array) -> jax.Array:
+        hidden = jnp.where(mask, 0, jnp.finfo(dtype).min)  # added to the scores: exp() of it is exactly 0
+        scores = jnp.einsum('bmtk,bmsk->bmts', q, k, preferred_element_type=dtype)
+        return scores + jnp.tile(hidden[:, None], (1, 1, g, 1))
+
+    scores = [score(k, mask) for k, _, mask in parts]
+    largest = functools.reduce(jnp.maximum, [part.max(-1, keepdims=True) for part in scores])
+    weights = [jnp.exp(part - jax.lax.stop_gradient(largest)) for part in scores]
+    mean = functools.reduce(
+        jnp.add,
+        [
+            jnp.einsum('bmts,bmsk->bmtk', weight.astype(v.dtype), v, preferred_element_type=dtype)
+            for weight, (_, v, _) in zip(weights, parts, strict=True)
+        ],
+    )
     # To divide the means, [t k], and not the weights, [t s], saves a sixth of the time on a CPU.
-    mean /= weights.sum(-1, keepdims=True)
-    return mean.astype(v.dtype).reshape(b, n, t, width)
+    mean /= functools.reduce(jnp.add, [weight.sum(-1, keepdims=True) for weight in weights])
+    return mean.astype(q.dtype).reshape(b, n, t, width)
 
 
 class Attention(nn.Module):
@@ -103,7 +117,8 @@ class Attention(nn.Module):
     ) -> tuple[jax.Array, KeysValues]:
         """x [b t d], positions [b t], mask [b t s] -> [b t d], and the keys and values [b m s k] that were looked at.
 
-        Without a cache these are x's own, and s = t. With one, x's are written into it at `index`, and s is its length.
+        Without a cache these are x's own, and s = t. With one, x's are written into it at `index`, and s is its length; of
+        its other slots only those before `index` are looked at.
         """
         b, t, d = x.shape
         linear = partial(Linear, dtype=self.dtype, param_dtype=self.param_dtype)
@@ -118,9 +133,17 @@ class Attention(nn.Module):
         v = project('value', self.kv_heads, 'kv_heads')
         if self.rotary_base:
             q, k = rotate(q, positions, self.rotary_base), rotate(k, positions, self.rotary_base)
-        if cache is not None:
+        if cache is None:
+            y = attention(q, k, v, mask, self.causal)
+        else:
+            # The cache is read as it was, and x's own keys beside it. Read after the writing, it would be copied whole
+            # for every token, since it must not change under its reader; so the writing waits until y is there.
+            own = jax.lax.dynamic_slice_in_dim(mask, index, t, axis=2)
+            before = mask & (jnp.arange(mask.shape[2]) < index)
+            y = attend(q, (*cache, before), (k, v, own))
+            y, k, v = jax.lax.optimization_barrier((y, k, v))
             k = jax.lax.dynamic_update_slice_in_dim(cache[0], k, index, axis=2)
             v = jax.lax.dynamic_update_slice_in_dim(cache[1], v, index, axis=2)
-        y = attention(q, k, v, mask, self.causal and cache is None).swapaxes(1, 2).reshape(b, t, d)
+        y = y.swapaxes(1, 2).reshape(b, t, d)
         y = linear(d, ('heads', 'embed'), 'norm' if self.bias else '', self.out_init, name='out')(y)
         return y, (k, v)
