@@ -276,4 +276,5 @@ def difference(old: ConfigDict, new: ConfigDict) -> list[str]:
 
 def _what(config: ConfigDict) -> dict[str, Any]:
     """Returns the part of a config that makes it the experiment it is. How many rows a full batch has, the data say."""
-    return {key: config[key] for key in IDENTITY} | ({'batch_size': 'all'} if config.full_batch else {})
+    what = {key: config[key] for key in IDENTITY if key in config}
+    return what | ({'batch_size': 'all'} if config.full_batch else {})

@@ -27,9 +27,10 @@ def place(tmp_path_factory):
 def racers(place, *flags):
     """Two of the racers, on a small corpus."""
     found, _, _ = config_text.load_all(f'{OPTIMIZERS}:tiny')
-    overrides = [('data.path', str(place / 'corpus')), ('steps', '6'), ('evaluate.every', '3'), ('mesh.data', '1')]
-    overrides += [('log.every', '1'), *flags]
-    return {name: configs.check(config_text.override(found[name], overrides)) for name in ('sgd', 'muon')}
+    overrides = [('data.path', str(place / 'corpus')), ('evaluate.every', '3'), ('mesh.data', '1'), ('log.every', '1')]
+    for config in found.values():
+        config.steps = 6
+    return {name: configs.check(config_text.override(found[name], [*overrides, *flags])) for name in ('sgd', 'muon')}
 
 
 def run(place, monkeypatch, *flags, stop=0):

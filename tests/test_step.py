@@ -468,7 +468,7 @@ MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, wha
         ('the average the wrong way round', 'old + (1 - average) * (new - old)', 'old + average * (new - old)'),
     ],
     check_plateau: [
-        ('the loss of one term', 'value = mean_loss(terms)', 'value = [t.total / t.count for t in terms.values()][0]'),
+        ('the loss of one term', 'value = mean_loss(terms)', 'value = [t.total / t.count for t in terms.values()][-1]'),
         ('a sum for a loss', 'value = mean_loss(terms)', 'value = sum((t.total for t in terms.values()))'),
         ('the state of a schedule forgotten', 'updates, opt_states[number], rate =', 'updates, _, rate ='),
     ],
