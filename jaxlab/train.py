@@ -92,7 +92,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
         table = layout.describe(abstract.params, names, shardings.params)
         looked_at = summary(data.splits, config.evaluate.batches)
         about = data.summary, looked_at, devices.summary(mesh), table
-        run = Run(config, workdir, start, *about, ledger, unseen, compiling_since)
+        run = Run(config, workdir, start, *about, ledger, best, unseen, compiling_since)
         for observer in observers:
             observer.start(run)
         work = flops.of_step(task, abstract.params, abstract.extra, batch, key)  # while the step compiles

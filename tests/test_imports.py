@@ -38,7 +38,7 @@ ARROWS = {
     'parallel': set(),
     'trust': set(),
     'report': {'workdir'},
-    'observers': {'config', 'config_text', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
+    'observers': {'best', 'config', 'config_text', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
 }
 NEVER_MODELS = ('data', 'optim', 'scores', 'observers', 'decode', 'parallel', 'trust')
 

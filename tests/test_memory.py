@@ -68,6 +68,7 @@ def advice(taken: int, state: int = 1, there: int = 10, shards: int = 1, **keys:
         (11, 1, 1, 2),  # twice as many are enough
         (38, 1, 1, 6),  # 37 / 9 is more than 4, and 5 does not divide 24
         (38, 4, 1, 6),
+        (30, 4, 1, 6),  # four are enough, and divide 24, but not the six rows of a device
         (38, 8, 1, 3),  # one row at a time on each device: as far as it goes
         (20, 1, 2, 6),  # 19 / 9 times as many as two
     ],
@@ -103,9 +104,9 @@ class Device:
 
 
 def test_devices_that_say_it(monkeypatch):
-    gpus = [Device(bytes_limit=80, bytes_in_use=5, peak_bytes_in_use=7), Device(bytes_limit=80, bytes_in_use=9)]
+    gpus = [Device(bytes_limit=80, bytes_in_use=5, peak_bytes_in_use=12), Device(bytes_limit=80, bytes_in_use=9)]
     monkeypatch.setattr(jax, 'local_devices', lambda: gpus)
-    assert (memory.limit(), memory.in_use()) == (80, 9)
+    assert (memory.limit(), memory.in_use()) == (80, 12)
     monkeypatch.setattr(jax, 'local_devices', lambda: [Device()])
     assert memory.limit() == 0  # unknown, and not a made-up number
 

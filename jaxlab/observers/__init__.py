@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ml_collections import ConfigDict
 
+from jaxlab.best import Best
 from jaxlab.memory import Expected
 from jaxlab.trust.ledger import Ledger
 
@@ -35,6 +36,7 @@ class Run:
     devices: str  # one line on the devices and the mesh
     layout: list[dict[str, Any]]  # see `jaxlab.parallel.layout.describe`
     ledger: Ledger  # where the time goes; it may be asked at any time
+    best: Best = field(default_factory=Best)  # what the evaluations before `start` came to
     unseen: Future[str] = field(default_factory=Future)  # see `jaxlab.devices.unseen`
     compiling_since: float = field(default_factory=time.monotonic)
     compiled: Future[Compiled] = field(default_factory=Future)

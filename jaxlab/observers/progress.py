@@ -33,8 +33,7 @@ class Progress:
 
     def __init__(self, screen: Plain | Terminal | None = None) -> None:
         self._screen = screen
-        self._scores: dict[str, float] = {}  # the newest of each split
-        self._best: dict[str, float] = {}  # the lowest loss of each split
+        self._scores: dict[str, float] = {}  # the newest: {'held_out/loss': 3.9, …}
 
     def __enter__(self) -> 'Progress':
         return self
@@ -47,7 +46,7 @@ class Progress:
     def start(self, run: Run) -> None:
         if jax.process_index() > 0:
             return
-        self._run = run
+        self._run, self._best = run, run.best
         self._screen = screen = self._screen or open_screen()
         labels = {
             'devices': say('devices'),
@@ -82,9 +81,10 @@ class Progress:
         if 'train/loss' in row:
             self._screen.status(self._status(step, row))
             return
+        self._best = self._best.after(step, row)
         for split, scores in of_splits(row).items():
             head = say('step {step}', step=f'{step:>{len(str(self._run.config.steps))}}')
-            self._screen.scores(head, [Score(split, False), *self._compared(split, scores)])
+            self._screen.scores(head, [Score(split, False), *self._compared(step, split, scores)])
 
     def sample(self, step: int, text: str) -> None:
         if self._screen is not None:
@@ -152,23 +152,18 @@ class Progress:
         next_in = left * min(every / max(steps - step, 1), 1)
         return Status(step, steps, learning, machine, left, time.monotonic(), next_in)
 
-    def _compared(self, split: str, scores: Mapping[str, float]) -> list[Score]:
-        """Returns the scores of a split in words, the first one beside what it was last time."""
-        first = next(iter(scores))
-        shown = [Score(f'{name} {value:.4f}', False) for name, value in scores.items()]
-        key = f'{split}/{first}'
-        if key in self._scores:
-            change = f'{scores[first] - self._scores[key]:+.4f}'
-            # Which way is better is known of a loss alone.
-            best = first == 'loss' and scores[first] < self._best[key]
-            shown[0] = Score(f'{shown[0].text} {said(change, best)}', best)
-        self._remember_scores(split, scores)
+    def _compared(self, step: int, split: str, scores: Mapping[str, float]) -> list[Score]:
+        """Returns the scores of a split in words; the first and the one that chooses beside the last time."""
+        chosen, shown = self._run.best.score, []
+        for number, (name, value) in enumerate(scores.items()):
+            key, text = f'{split}/{name}', f'{name} {value:.4f}'
+            best = key == chosen and self._best.step == step
+            if key in self._scores and (number == 0 or key == chosen):
+                change = f'{value - self._scores[key]:+.4f}'
+                text += ' ' + (say('({change}, best)', change=change) if best else f'({change})')
+            shown.append(Score(text, best and key in self._scores))
+            self._scores[key] = value
         return shown
-
-    def _remember_scores(self, split: str, scores: Mapping[str, float]) -> None:
-        key = f'{split}/{next(iter(scores))}'
-        self._scores[key] = scores[key.rpartition('/')[2]]
-        self._best[key] = min(self._best.get(key, float('inf')), self._scores[key])
 
     def _remember(self) -> None:
         """Reads what was found before this run was resumed."""
@@ -177,13 +172,7 @@ class Progress:
             if '"eval/' in line and line.endswith('}'):
                 row = json.loads(line)
                 if row.pop('step') <= self._run.start:
-                    for split, scores in of_splits(row).items():
-                        self._remember_scores(split, scores)
-
-
-def said(change: str, best: bool) -> str:
-    """Returns '(-0.1234)', or '(-0.1234, best)'."""
-    return say('({change}, best)', change=change) if best else f'({change})'
+                    self._scores |= {key.removeprefix('eval/'): value for key, value in row.items()}
 
 
 def expectation(memory: Expected) -> str:

@@ -1,5 +1,6 @@
 """What a run says of itself, from its first line to its last, on a plain screen and on a terminal."""
 
+import dataclasses
 import json
 import re
 from concurrent.futures import Future
@@ -8,11 +9,12 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from jaxlab.chinese import CHINESE
+from jaxlab.best import Best
 from jaxlab.memory import Expected
 from jaxlab.observers import Compiled, Run, progress
 from jaxlab.observers.progress import Progress, scaled
 from jaxlab.observers.screen import Plain, Terminal
+from jaxlab.trust.ledger import Ledger
 from tests.observers.test_screen import console, live, printed
 
 ROW = {
@@ -38,7 +40,7 @@ def make_run(folder, start: int = 0, steps: int = 360, **options) -> Run:
     config = ConfigDict({'steps': steps, 'log': {'every': 10, 'prompt': 'def'}})
     row = {'name': 'stack/layer_*/mlp/up/kernel', 'times': 4, 'names': ('embed', None), 'shape': (192, 768)}
     layout = [row | {'count': 589_824, 'bytes_per_device': 294_912, 'split': "('fsdp',)"}]
-    return Run(config, folder / 'run', start, 'some text', 'all of held_out', '8 × cpu', layout, **options)
+    return Run(config, folder / 'run', start, 'some text', 'all of held_out', '8 × cpu', layout, Ledger(), **options)
 
 
 def show(capsys, run: Run, compiled: Compiled | None, then=lambda shown: None) -> list[str]:
@@ -137,13 +139,17 @@ def test_a_resumed_run_says_so_in_words_that_programs_know(capsys, tmp_path, mon
     assert 'resumed at step 360' in lines and not [line for line in lines if line.startswith(('training', '训练'))]
 
 
+LOSS = Best('held_out/loss')
+
+
 def scores(shown, *losses: float, split: str = 'held_out') -> None:
-    for number, loss in enumerate(losses):
+    for number, loss in enumerate(losses, 1):
         shown.row(number, {f'eval/{split}/loss': loss, f'eval/{split}/accuracy': 0.5})
 
 
 def test_scores_are_compared_with_the_last_and_the_best(capsys, tmp_path):
-    lines = show(capsys, make_run(tmp_path), None, lambda shown: scores(shown, 4.0, 3.5, 3.75, 3.6, 3.25))
+    run = make_run(tmp_path, best=LOSS)
+    lines = show(capsys, run, None, lambda shown: scores(shown, 4.0, 3.5, 3.75, 3.6, 3.25))
     assert [line.partition('loss ')[2] for line in lines[-5:]] == [
         '4.0000  accuracy 0.5000',
         '3.5000 (-0.5000, best)  accuracy 0.5000',
@@ -153,29 +159,38 @@ def test_scores_are_compared_with_the_last_and_the_best(capsys, tmp_path):
     ]
 
 
-def test_splits_are_compared_with_themselves(capsys, tmp_path):
-    def both(shown):
-        scores(shown, 4.0, 3.0)
-        scores(shown, 9.0, 9.5, split='other')
-
-    lines = show(capsys, make_run(tmp_path), None, both)
-    assert lines[-2].endswith('other  loss 9.0000  accuracy 0.5000') and '(+0.5000)' in lines[-1]
-
-
-def test_of_a_score_that_is_no_loss_nobody_knows_which_way_is_better(capsys, tmp_path):
+def test_the_best_is_of_the_score_that_chooses_it(capsys, tmp_path):
     def rows(shown):
-        for accuracy in (0.5, 0.4):
-            shown.row(1, {'eval/held_out/accuracy': accuracy})
+        for step, (loss, accuracy) in enumerate([(2.0, 0.5), (1.0, 0.4), (3.0, 0.6)], 1):
+            shown.row(step, {'eval/held_out/loss': loss, 'eval/held_out/accuracy': accuracy})
 
-    assert show(capsys, make_run(tmp_path), None, rows)[-1] == 'step   1  held_out  accuracy 0.4000 (-0.1000)'
+    run = make_run(tmp_path, best=Best('held_out/accuracy', higher=True))
+    assert [line.partition('loss ')[2] for line in show(capsys, run, None, rows)[-2:]] == [
+        '1.0000 (-1.0000)  accuracy 0.4000 (-0.1000)',
+        '3.0000 (+2.0000)  accuracy 0.6000 (+0.2000, best)',
+    ]
 
 
-def test_a_resumed_run_remembers_the_best(capsys, tmp_path):
+def test_splits_are_compared_with_themselves(capsys, tmp_path):
+    def rows(shown):
+        for step, (one, other) in enumerate([(4.0, 9.0), (3.0, 9.5)], 1):
+            shown.row(step, {'eval/held_out/loss': one, 'eval/other/loss': other})
+
+    assert show(capsys, make_run(tmp_path, best=LOSS), None, rows)[-4:] == [
+        'step   1  held_out  loss 4.0000',
+        'step   1  other  loss 9.0000',
+        'step   2  held_out  loss 3.0000 (-1.0000, best)',
+        'step   2  other  loss 9.5000 (+0.5000)',
+    ]
+
+
+def test_a_resumed_run_remembers(capsys, tmp_path):
     rows = [(40, 3.0), (80, 3.2), (120, 3.1), (160, 1.0)]  # the last one is after the step it resumes from
     lines = [json.dumps({'step': step, 'eval/held_out/loss': loss}) for step, loss in rows]
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'metrics.jsonl').write_text('\n'.join([*lines, '{"step": 170, "eval/held_out/lo']))
-    lines = show(capsys, make_run(tmp_path, start=120), None, lambda shown: scores(shown, 3.05, 2.9))
+    run = make_run(tmp_path, start=120, best=dataclasses.replace(LOSS, value=3.0, step=40))
+    lines = show(capsys, run, None, lambda shown: scores(shown, 3.05, 2.9))
     assert 'loss 3.0500 (-0.0500)' in lines[-2] and 'loss 2.9000 (-0.1500, best)' in lines[-1]
 
 
@@ -250,12 +265,6 @@ def test_the_loop_does_not_draw(tmp_path, monkeypatch):
             shown.row(step, ROW)
         assert not drawn and terminal._console.file.getvalue() == before
         assert terminal._live._refresh_thread.refresh_per_second <= 4
-
-
-def test_no_word_is_missing_in_chinese():
-    """Every template of the screen is in the table."""
-    templates = [words for _, words, _ in progress.LEARNING + progress.MACHINE]
-    assert {*templates, *progress.LABELS} <= set(CHINESE)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from rich.console import Console
 from jaxlab.observers.screen import SAMPLE_LINES, Cell, Plain, Score, Status, Terminal, harmless, open_screen
 
 LEARNING = [
-    Cell('loss {value}', '4.1234'),
-    Cell('learning rate {value}', '3.81e-03'),
-    Cell('gradient norm {value}', '1.24'),
-    Cell('{value} tokens/s', '7,705'),
+    Cell('loss', '4.1234'),
+    Cell('learning_rate', '3.81e-03'),
+    Cell('gradient_norm', '1.24'),
+    Cell('tokens_per_second', '7,705'),
 ]
-MACHINE = [Cell('MFU {value}', '41.2%'), Cell('{value} of memory', '1.2 GiB')]
+MACHINE = [Cell('mfu', '41.2%'), Cell('memory', '1.2 GiB')]
 HOSTILE = '\x1b[2J\x1b]0;title\x07[red]no markup[/red] :smile: \r\x08\x00\x7f\x9b31m\u202eabc\u2028\ud800\ufeff\tend'
 HARMLESS = (
     '␛[2J␛]0;title␇[red]no markup[/red] :smile: ␍␈␀␡\\x9b31m\\u202eabc\\u2028\\ud800\\ufeff'  # and what a tab becomes
@@ -79,7 +79,7 @@ def test_columns_never_become_narrower(capsys):
     """So numbers stand below each other, whatever their length."""
     plain = Plain()
     for value in ('9.1234', '10.1234', '9.5000'):
-        plain.status(Status(10, 99, [Cell('loss {value}', value), Cell('{value} tokens/s', '12')]))
+        plain.status(Status(10, 99, [Cell('loss', value), Cell('tokens_per_second', '12')]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:] == ['step 10  loss 10.1234  12 tokens/s', 'step 10  loss  9.5000  12 tokens/s']
 
