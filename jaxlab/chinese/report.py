@@ -30,4 +30,7 @@ TABLE: dict[str, str] = {
     'write it again whenever something changes, until Ctrl-C': '一有变化就重写，直到按 Ctrl-C',
     'seconds between two looks of --watch (default 5)': '--watch 两次查看之间的秒数（默认 5）',
     'everything lies in {workdir}; look at {page}': '全部结果在 {workdir}；请看 {page}',
+    'wandb did not come to an end; what it kept in the workdir can be sent by: wandb sync': (
+        'wandb 没有结束；它留在工作目录里的内容可以用 wandb sync 发送'
+    ),
 }

@@ -17,6 +17,7 @@ from html import escape
 from typing import Any
 
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 from jaxlab.observers import Run
 
 ROWS = 10_000  # that may wait while wandb sets up a run, or cannot reach its server
@@ -128,7 +129,7 @@ def listen(waiting: queue.Queue[dict[str, Any] | None], patience: float) -> None
 
 
 def give_up() -> None:
-    print('wandb did not come to an end; what it kept in the workdir can be sent by: wandb sync', flush=True)
+    print(say('wandb did not come to an end; what it kept in the workdir can be sent by: wandb sync'), flush=True)
     os._exit(1)
 
 
