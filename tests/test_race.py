@@ -10,6 +10,7 @@ from jaxlab import race as races
 from jaxlab import workdir as workdirs
 from jaxlab.main import main
 from jaxlab.observers.tracker import Tracker
+from jaxlab.train import train
 from tests.experiments import ROOT, write_corpus
 
 OPTIMIZERS = str(ROOT / 'configs' / 'optimizers.py')
@@ -33,22 +34,19 @@ def racers(place, *flags):
     return {name: configs.check(config_text.override(found[name], [*overrides, *flags])) for name in ('sgd', 'muon')}
 
 
-def run(place, monkeypatch, *flags, stop=0):
+def run(place, *flags, stop=0):
     """Runs the race in place/'run'; returns its answer, and which experiments trained."""
-    trained, train = [], races.train
+    trained, experiments = [], racers(place, *flags)
 
-    def spy(config, workdir, observers):
-        trained.append(workdir.name)
-        return stop or train(config, workdir, observers)
+    def train_one(name):
+        trained.append(name)
+        return stop or train(experiments[name], place / 'run' / name, [Tracker()])
 
-    monkeypatch.setattr(races, 'train', spy)
-    code = races.race(racers(place, *flags), place / 'run', lambda: [Tracker()])
-    monkeypatch.undo()
-    return code, trained
+    return races.race(experiments, place / 'run', train_one), trained
 
 
-def test_a_race(place, monkeypatch, capsys):
-    assert run(place, monkeypatch) == (0, ['sgd', 'muon'])
+def test_a_race(place, capsys):
+    assert run(place) == (0, ['sgd', 'muon'])
     *_, head, first, second = capsys.readouterr().out.splitlines()
     assert head.split()[0] == 'held_out/loss' and head.split()[-1] == 'tokens/s'
     losses = {}
@@ -60,14 +58,14 @@ def test_a_race(place, monkeypatch, capsys):
     assert [line.split()[:2] for line in (first, second)] == [[name, f'{losses[name]:.4f}'] for name in order]
 
     # Finished, and nothing runs again; a longer one goes on; one that was stopped has no table.
-    assert run(place, monkeypatch) == (0, [])
+    assert run(place) == (0, [])
     assert 'sgd is finished' in capsys.readouterr().out
-    assert run(place, monkeypatch, ('steps', '7'), stop=15) == (15, ['sgd'])
+    assert run(place, ('steps', '7'), stop=15) == (15, ['sgd'])
     assert 'held_out' not in capsys.readouterr().out
 
 
-def test_what_is_finished(place, monkeypatch):
-    run(place, monkeypatch)  # 6 steps, if it has not been run yet
+def test_what_is_finished(place):
+    run(place)  # 6 steps, if it has not been run yet
     folder = place / 'run' / 'sgd'
 
     def finished(*flags):
@@ -78,7 +76,7 @@ def test_what_is_finished(place, monkeypatch):
     assert not races.finished(place / 'nothing', racers(place)['sgd'])
     early = [('steps', '30'), ('best.patience', '1'), ('best.least', '100')]  # ends at the second evaluation
     config = racers(place, *early)['sgd']
-    assert races.train(config, place / 'early', []) == 0
+    assert train(config, place / 'early', []) == 0
     assert races.finished(place / 'early', config)
     assert not races.finished(place / 'early', racers(place, *early[:1])['sgd'])
 
@@ -101,8 +99,8 @@ def test_on_the_command_line(place, capsys):
     flags += ['--config.mesh.data=1']
     assert main([f'--config={OPTIMIZERS}:tiny:lion', *flags]) == 0
     out = capsys.readouterr().out
-    assert '1 of 1: lion' in out and f'main report {place / "chosen" / "lion"}' in out
-    assert [folder.name for folder in (place / 'chosen').iterdir()] == ['lion']
+    assert '1 of 1: lion' in out and f'look at {place / "chosen" / "report.html"}' in out
+    assert {entry.name for entry in (place / 'chosen').iterdir()} == {'lion', 'report.html'}
 
 
 def test_one_of_them_lies_where_the_race_would_put_it():
