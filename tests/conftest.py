@@ -30,6 +30,14 @@ def pytest_sessionstart() -> None:
             program.unlink(missing_ok=True)
 
 
+@pytest.fixture(autouse=True)
+def the_same_precision() -> Iterator[None]:
+    """A config that asks for float64 switches JAX to 64 bits for good; here, until its test ends."""
+    before = jax.config.jax_enable_x64
+    yield
+    jax.config.update('jax_enable_x64', before)
+
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     """64-bit arithmetic for one test: what is only rounded differently agrees to 1e-12, what is wrong does not."""

@@ -85,8 +85,8 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
             '    def end(self, step): ...\n'
         ),
         'jaxlab/verbs/train.py': (
-            'return [Progress(), Tracker(), Samples()]',
-            'from jaxlab.observers.losses import Losses\n\n        return [Progress(), Tracker(), Samples(), Losses()]',
+            'observers: list[Observer] = [progress,',
+            'from jaxlab.observers.losses import Losses\n\n            observers: list[Observer] = [Losses(), progress,',
         ),
     },
     'position tables split over fsdp': {
