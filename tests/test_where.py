@@ -86,7 +86,8 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
         ),
         'jaxlab/verbs/train.py': (
             'observers: list[Observer] = [progress,',
-            'from jaxlab.observers.losses import Losses\n\n            observers: list[Observer] = [Losses(), progress,',
+            'from jaxlab.observers.losses import Losses\n\n'
+            '            observers: list[Observer] = [Losses(), progress,',
         ),
     },
     'position tables split over fsdp': {
