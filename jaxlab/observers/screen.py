@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from jaxlab.messages import say
 
-SAMPLE_LINES = 24  # of a sample, at most, in a terminal: the whole text is in samples/
+SAMPLE_LINES = 16  # of a sample, at most, in a terminal: the whole text is in samples/
 WIDEST = 100  # cells; longer lines are hard to read
 SHORTEST = 10  # cells of a bar
 

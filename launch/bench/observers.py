@@ -27,9 +27,14 @@ import rounds
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
+from jaxlab import config_text
 from jaxlab import train as loop
+from jaxlab.observers.background import Background
+from jaxlab.observers.history import History
 from jaxlab.observers.progress import Progress
+from jaxlab.observers.report import Report
 from jaxlab.observers.samples import Samples
+from jaxlab.observers.tensorboard import TensorBoard
 from jaxlab.observers.tracker import Tracker
 
 ROOT = Path(__file__).parents[2]
@@ -75,8 +80,9 @@ def seconds_of_loop(config: ConfigDict, folder: str, screen: str) -> float:
             file = stack.enter_context(terminal()) if screen == 'terminal' else log
             stack.enter_context(contextlib.redirect_stdout(file))
             progress = stack.enter_context(Progress())
-            observers = [] if screen == 'off' else [progress, Tracker(), Samples()]
-            loop.train(config, Path(workdir, 'run'), observers)
+            # As the train verb has them.
+            everyone = [progress, Tracker(), Samples(), History(), Background('TensorBoard', TensorBoard()), Report()]
+            loop.train(config, Path(workdir, 'run'), [] if screen == 'off' else everyone)
     finally:
         loop.compile_step = compile_step
     return began[-1] - began[1]
@@ -91,7 +97,7 @@ def main() -> None:
     options = arguments.parse_args()
 
     def config(every: int) -> ConfigDict:
-        loaded, _ = configs.load(str(ROOT / f'configs/transformer.py:{options.size}'))
+        loaded, _ = config_text.load(str(ROOT / f'configs/transformer.py:{options.size}'))
         loaded.update(steps=options.steps)
         loaded.checkpoint.every = loaded.evaluate.every = 10**9
         loaded.evaluate.batches = 1
