@@ -11,6 +11,7 @@ import pytest
 
 import jaxlab.main
 from jaxlab import config_text, report
+from jaxlab.config import leaves
 from jaxlab.observers.history import changes
 from jaxlab.report import facts
 from jaxlab.report.page import page
@@ -240,6 +241,7 @@ def test_the_command_makes_the_same_config(tmp_path):
         ('evaluate.scores', '("accuracy", "perplexity")'),
         ('log.prompt', 'it\'s a "quoted" prompt; rm -rf $HOME'),
         ('steps', '77'),
+        ('optimizer.groups', "(('.*bias', {'weight_decay': 0.0}),)"),
         ('data.path', 'texts with spaces'),
     ]
     written, _ = config_text.load(file)
@@ -254,7 +256,7 @@ def test_the_command_makes_the_same_config(tmp_path):
     parsed = jaxlab.main.parse(words[3:])
     assert parsed.workdir == f'{workdir}-again'
     again = config_text.override(config_text.load(parsed.config)[0], parsed.overrides)
-    assert config_text.to_json(again) == config_text.to_json(config)
+    assert leaves(again) == leaves(config)
 
 
 def test_differences_from_the_file_are_marked(workdir):
