@@ -53,6 +53,9 @@ TABLE: dict[str, Row] = {
     'vocab': Row('tensor', ('tensor', 'fsdp'), ('tensor', 'fsdp')),
     'table': Row(None, None, None),
     'positions': Row(None, None, None),
+    'window': Row(None, None, None),  # the taps of a convolution
+    'conv_in': Row(None, None, None),  # the 3 colours of an image, in the first layer
+    'conv_out': Row(None, 'fsdp', 'fsdp'),
     'norm': Row(None, None, None),  # scales and biases as wide as the residual stream: small, so every device has them
     'layers': Row(None, None, None),  # the leading axis of a scanned stack
 }

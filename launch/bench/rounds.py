@@ -27,9 +27,7 @@ def interleave(candidates: Mapping[str, Callable[[], Any]], rounds: int, warm_up
     for number in range(-warm_up, rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            start = time.perf_counter()
-            own = candidates[name]()
-            taken = own if isinstance(own, float) else time.perf_counter() - start
+            taken = seconds_of(candidates[name])
             if number >= 0:
                 seconds[name].append(taken)
     return seconds
@@ -103,6 +101,11 @@ def serve(said: Any, run: Callable[[], Any]) -> None:
     """The other side of `Worker`: says what there is to say, then runs once for every line that comes."""
     print(json.dumps(said), flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
-        run()
-        print(time.perf_counter() - start, flush=True)
+        print(seconds_of(run), flush=True)
+
+
+def seconds_of(run: Callable[[], Any]) -> float:
+    """Runs once; returns the seconds that it took, or those that it returns itself."""
+    start = time.perf_counter()
+    own = run()
+    return own if isinstance(own, float) else time.perf_counter() - start
