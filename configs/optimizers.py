@@ -17,14 +17,14 @@ RATES = {
     'sgd': 0.3,
     'momentum': 0.1,
     'nesterov': 0.1,
-    'adagrad': 0.03,
-    'rmsprop': 3e-3,
+    'adagrad': 3e-3,
+    'rmsprop': 1e-3,
     'adam': 3e-3,
     'adamw': 3e-3,
-    'adafactor': 0.03,
+    'adafactor': 0.1,
     'lamb': 0.01,
-    'lion': 1e-3,
-    'muon': 0.01,
+    'lion': 3e-4,
+    'muon': 0.03,
 }
 
 

@@ -132,6 +132,11 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> Config
                 epochs=given['epochs'],
             )
         config.epochs = 0.0  # the file's
+    if 'batch_size' in given and config.full_batch:
+        raise UserError(
+            '--config.batch_size={rows}: with config.full_batch=true a batch has all rows; config.accumulate cuts it.',
+            rows=given['batch_size'],
+        )
     return config
 
 

@@ -212,7 +212,9 @@ def test_identity_is_what_is_learned_and_not_how_it_runs():
     assert {flag[0].split('.')[0] for flag in other} == set(IDENTITY)
     whole = override(c, [('full_batch', 'true')])
     assert configs.check(whole).full_batch and config_text.identity(whole) not in names | {who}
-    counted = override(whole, [('batch_size', '1234')])  # as the data say, and as config.json has it
+    counted = whole.copy_and_resolve_references()
+    counted.batch_size = 1234  # as the data say, and as config.json has it
+    assert 'config.accumulate cuts it' in message(override, whole, [('batch_size', '1234')])
     assert config_text.identity(counted) == config_text.identity(whole) and config_text.difference(counted, whole) == []
     assert config_text.difference(c, whole) == ['batch_size: 32 → all']
 

@@ -5,6 +5,9 @@ TABLE: dict[str, str] = {
     '--config.steps={steps} and --config.epochs={epochs}: one of them says how long to train.': (
         '--config.steps={steps} 与 --config.epochs={epochs}：训练多久只能由其中一个决定。'
     ),
+    '--config.batch_size={rows}: with config.full_batch=true a batch has all rows; config.accumulate cuts it.': (
+        '--config.batch_size={rows}：config.full_batch=true 时一批就是全部的行；用 config.accumulate 切分它。'
+    ),
     '--config={argument} is {count} experiments; {argument}:{name} is one of them.': (
         '--config={argument} 是 {count} 个实验；{argument}:{name} 是其中之一。'
     ),
