@@ -43,6 +43,7 @@ def tiny(c: ConfigDict) -> None:
     c.data = spec('data.text', length=64, processor=spec('data.processors.bytes'))  # bytes need no learning
     c.model = spec('models.gpt', layers=2, width=64, heads=8, vocabulary_multiple=64)
     c.optimizer = spec('optim.adamw', learning_rate=3e-3, schedule=spec('schedules.cosine', warmup=10))
+    c.steps_per_call = 10  # its steps take less time than to start them
     c.average = 0.9  # short memory for a short run
     c.checkpoint.every = 50
     c.evaluate.every = 100

@@ -46,6 +46,7 @@ def experiment() -> ConfigDict:
             'batch_size': 32,  # rows in one step, over all devices and micro-batches
             'full_batch': False,  # every batch is the whole training part: it says what `batch_size` is
             'accumulate': 1,  # micro-batches that a step is cut into, to fit memory; the result is the same
+            'steps_per_call': 1,  # up to so many steps in one dispatch: tiny models train faster, with the same numbers
             'average': 0.0,  # decay of an exponential moving average of the parameters, used to evaluate; 0: none
             'mesh': {
                 'data': -1,
@@ -264,6 +265,7 @@ def check(config: ConfigDict) -> ConfigDict:
         'steps': 1,
         'batch_size': 1,
         'accumulate': 1,
+        'steps_per_call': 1,
         'checkpoint.every': 1,
         'checkpoint.keep': 1,
         'evaluate.every': 0,

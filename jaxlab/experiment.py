@@ -146,7 +146,7 @@ class Experiment:
                 )
             )
         part = data.splits[split]
-        place = partial(layout.place, sharding=layout.batch_sharding(self.mesh))
+        place = partial(layout.place, shardings=layout.batch_sharding(self.mesh))
         with jax.set_mesh(self.mesh):
             evaluate = make_evaluate(self.task, make_scores(config.evaluate.scores), config.accumulate)
             wanted = count(part, batches)

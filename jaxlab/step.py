@@ -36,6 +36,9 @@ class TrainState(struct.PyTreeNode):
     data_offset: jax.Array  # [] int32: step n trains on batch n + data_offset
 
 
+Step = Callable[[TrainState, Tree, Any], tuple[TrainState, Terms]]
+
+
 def init(task: Task, optimizers: Sequence[Optimizer], average: float, shapes: Any, key: jax.Array) -> TrainState:
     """Returns the state before the first step: a pure function of the run's key. `shapes` are those of a batch."""
     batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -48,9 +51,7 @@ def init(task: Task, optimizers: Sequence[Optimizer], average: float, shapes: An
     return TrainState(start, params, extra, opt_state, jax.random.fold_in(key, 1), copy, start)
 
 
-def make_step(
-    task: Task, optimizers: Sequence[Optimizer], *, accumulate: int = 1, average: float = 0.0
-) -> Callable[[TrainState, Tree, Batch], tuple[TrainState, Terms]]:
+def make_step(task: Task, optimizers: Sequence[Optimizer], *, accumulate: int = 1, average: float = 0.0) -> Step:
     """Returns the pure step of a task.
 
     Args:
@@ -91,6 +92,27 @@ def make_step(
         return state, report
 
     return step
+
+
+def several(step: Step) -> Step:
+    """Returns a step that does up to k of them in one dispatch: for models so small that the host is what takes time.
+
+    Its batch is a pair: the batches, stacked to arrays [k, rows, ...], and how many of them count, int32 []. The terms
+    are those of the last step. However steps are put together, each is the same program, so the numbers are the same.
+    """
+
+    def steps(state: TrainState, frozen: Tree, batches: tuple[Batch, jax.Array]) -> tuple[TrainState, Terms]:
+        stack, count = batches
+
+        def one(number: jax.Array, carry: tuple[TrainState, Terms]) -> tuple[TrainState, Terms]:
+            batch = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, number, keepdims=False), stack)
+            return step(carry[0], frozen, batch)
+
+        shapes = jax.eval_shape(one, count, (state, {}))[1]
+        terms = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.fori_loop(0, count, one, (state, terms))
+
+    return steps
 
 
 def gradient(

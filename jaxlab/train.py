@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxlab import devices, flops, memory
+from jaxlab import calls, devices, flops, memory
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
 from jaxlab.best import make_best
@@ -71,12 +71,12 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
         init = partial(steps.init, task, optimizers, config.average, batch)
         abstract = jax.eval_shape(init, key)
         shardings = layout.state_shardings(abstract, names, mesh)
-        batch_sharding = layout.batch_sharding(mesh)
 
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
         step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
-        arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(batch, batch_sharding)
+        step, given, given_shardings = calls.prepare(step, batch, mesh, config.steps_per_call)
+        arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(given, given_shardings)
         compiling_since = time.monotonic()
         compiling = ThreadPoolExecutor(1).submit(timed, compile_step, step, arguments, mesh)
         state_bytes = memory.of_tree(abstract, shardings)
@@ -104,11 +104,11 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
         meter = Meter(config, data.info, start, compiled)
 
         evaluate = ledger.of('evaluate')(make_evaluate(task, scores, config.accumulate))
-        place = partial(layout.place, sharding=batch_sharding)
+        place = partial(layout.place, shardings=layout.batch_sharding(mesh))
         frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
 
         def observe(n: int, terms: steps.Terms) -> None:
-            jax.block_until_ready(terms)  # the host is never more than one step ahead, so a stop is heard soon
+            jax.block_until_ready(terms)  # the host is never more than one call ahead, so a stop is heard soon
             if due(n, config.log.every):
                 tell(n, meter.row(n, terms))
 
@@ -117,16 +117,18 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
             for observer in observers:
                 observer.row(n, row)
 
-        # 4. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic.
+        # 4. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic. Each turn is one call of
+        #    the step, or of several at once, and n is the number of its last.
         n = start
         before = None
         ledger.turn('train')
         offset = int(state.data_offset)
-        left = 0 if best.exhausted else config.steps - start
-        batches = ledger.waits('data', prefetch(data.batch, start + offset, left))
-        for n, mine in enumerate(batches, start + 1):
-            state, terms = step(state, frozen, place(mine))
-            # Step n is under way; only now are the numbers of step n - 1 read, so the devices never wait for the host.
+        every = config.log.every, config.evaluate.every, config.log.sample_every, config.checkpoint.every
+        ends = calls.ends(start, start if best.exhausted else config.steps, config.steps_per_call, every)
+        batches = calls.batches(lambda n: data.batch(n + offset), start, ends, config.steps_per_call)
+        for mine, n in zip(ledger.waits('data', prefetch(batches, 0, len(ends))), ends.tolist()):
+            state, terms = step(state, frozen, layout.place(mine, given_shardings))
+            # It is under way; only now are the numbers of the one before read, so the devices never wait for the host.
             if before:
                 observe(*before)
             before = n, terms

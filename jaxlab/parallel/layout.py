@@ -16,6 +16,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -287,10 +288,9 @@ def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh) -> Any:
 
 
 def with_shardings(abstract: Any, shardings_tree: Any) -> Any:
-    """Returns shapes that know where they go. `shardings_tree` may be one sharding for all."""
-    if isinstance(shardings_tree, NamedSharding):
-        shardings_tree = jax.tree.map(lambda _: shardings_tree, abstract)
-    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings_tree)
+    """Returns shapes that know where they go. One sharding may serve for all shapes of a part."""
+    of = jax.tree.broadcast(shardings_tree, abstract)
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, of)
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -322,9 +322,10 @@ def process_rows(batch_size: int, accumulate: int, mesh: Mesh) -> slice:
     return slice(blocks[0][0], blocks[-1][1])
 
 
-def place(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
-    """Returns the global batch on the devices, from this process's rows of it."""
-    return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+def place(batch: Any, shardings: Any) -> Any:
+    """Returns the global batch on the devices, from this process's rows of it. One sharding may serve many arrays."""
+    put = jax.make_array_from_process_local_data
+    return jax.tree.map(lambda sharding, part: jax.tree.map(partial(put, sharding), part), shardings, batch)
 
 
 def global_shapes(batch: Mapping[str, np.ndarray], batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:

@@ -1,0 +1,65 @@
+"""Calls: the steps of a run in groups, each of which is one dispatch to the devices.
+
+A step of a tiny model is done before the host has started the next one, so the devices wait. With
+`config.steps_per_call` above 1 they are given several steps and their batches at once. Nothing else changes: a call
+ends where something is due, and its steps are the same program however they are put together.
+"""
+
+# k slots of a call, one for each step
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxlab import step as steps
+from jaxlab.data.stream import Batch
+from jaxlab.parallel import layout
+
+
+def ends(start: int, last: int, most: int, every: Iterable[int]) -> np.ndarray:
+    """Returns the number of the last step of each call, int [calls], for steps start + 1 … last.
+
+    A call has at most `most` steps, and none goes beyond a multiple of a number of `every` (0: never due).
+    """
+    due = [np.arange(start - start % one + one, last, one) for one in every if one]
+    marks = np.unique(np.concatenate([[start], *due, [last]])).astype(int)
+    counts = -(-np.diff(marks) // most)  # how many calls lie between two marks
+    number = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+    return np.minimum(np.repeat(marks[:-1], counts) + (number + 1) * most, np.repeat(marks[1:], counts))
+
+
+def batches(batch: Callable[[int], Batch], start: int, ends: np.ndarray, most: int) -> Callable[[int], Any]:
+    """Returns call -> what it trains on: a batch, or where `most` is above 1 a stack of them and how many there are.
+
+    Args:
+      batch: n -> the batch of step n + 1.
+      start: steps done before the first call.
+      ends: of the calls.
+      most: k.
+    """
+    if most == 1:
+        return lambda call: batch(start + call)
+
+    def stacked(call: int) -> tuple[Batch, np.ndarray]:
+        first, end = int(ends[call - 1]) if call else start, int(ends[call])
+        found = [batch(n) for n in range(first, end)]
+        found += found[-1:] * (most - len(found))  # slots that are not used
+        return {name: np.stack([one[name] for one in found]) for name in found[0]}, np.array(end - first, np.int32)
+
+    return stacked
+
+
+def prepare(
+    step: steps.Step, batch: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh, most: int
+) -> tuple[steps.Step, Any, Any]:
+    """Returns the step that a call runs, the shapes of what it trains on, and their shardings."""
+    sharding = layout.batch_sharding(mesh)
+    if most == 1:
+        return step, batch, sharding
+    stack = {name: jax.ShapeDtypeStruct((most, *x.shape), x.dtype) for name, x in batch.items()}
+    shardings = NamedSharding(mesh, PartitionSpec(None, *sharding.spec)), NamedSharding(mesh, PartitionSpec())
+    return steps.several(step), (stack, jax.ShapeDtypeStruct((), jnp.int32)), shardings
