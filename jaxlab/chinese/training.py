@@ -13,6 +13,12 @@ TABLE: dict[str, str] = {
     'positions=rotary turn pairs, and width / heads = {size} is odd; change one of them.': (
         'positions=rotary 要把各维两两配对来旋转，而 width / heads = {size} 是奇数；请改其中一个。'
     ),
+    'attention=cudnn: {why}; auto takes what there is.': 'attention=cudnn：{why}；auto 会选用现有的实现。',
+    'it is for NVIDIA GPUs, and this is: {device}': '它只用于 NVIDIA GPU，而这里是：{device}',
+    'it computes in bfloat16, and this is {dtype}': '它以 bfloat16 计算，而这里是 {dtype}',
+    'heads are multiples of 8 wide, up to 128, and these are {width}': (
+        '每个头的宽度须为 8 的倍数且不超过 128，而这里是 {width}'
+    ),
     'vocabulary={vocabulary}, and the data have {wanted}; 0 takes what the data have.': (
         'vocabulary={vocabulary}，而数据的词表大小是 {wanted}；0 表示与数据相同。'
     ),

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxlab.errors import UserError, alternatives
-from jaxlab.nn.attention import Attention, causal_mask
+from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, causal_mask, cudnn_refuses
 from jaxlab.nn.linear import Embedding, Linear
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm, RMSNorm
@@ -54,6 +54,7 @@ class GPT(nn.Module):
     tied: bool
     dropout: float
     rotary_base: float
+    attention: str
     init_scale: float
     scan: bool
     remat: str
@@ -70,9 +71,8 @@ class GPT(nn.Module):
         if self.norm == 'layer':
             norm = partial(LayerNorm, self.norm_epsilon, self.bias, **dtypes)
         rotary_base = self.rotary_base if self.positions == 'rotary' else 0.0
-        attention = partial(
-            Attention, self.heads, self.kv_heads, rotary_base, self.bias, init, out_init, **dtypes, causal=True
-        )
+        heads = partial(Attention, self.heads, self.kv_heads, rotary_base, self.bias, init, out_init, **dtypes)
+        attention = partial(heads, causal=True, implementation=self.attention)
         mlp = partial(MLP, self.mlp_width, self.activation, self.bias, init, out_init, **dtypes)
 
         rows = -(-self.vocabulary // self.vocabulary_multiple) * self.vocabulary_multiple
@@ -181,6 +181,7 @@ def make(
     tied: bool = True,  # whether the token table is the output layer too (GPT-2: yes, Llama: no)
     dropout: float = 0.0,  # the part of what each half of a block adds that is dropped in training
     rotary_base: float = 10000.0,  # longest rotary wavelength over 2π (Llama 2: 10000, Llama 3: 500000)
+    attention: str = 'auto',  # 'blocks' (XLA's), 'cudnn' (NVIDIA's kernel, for bfloat16), or which of them is fastest
     init_scale: float = 0.02,  # standard deviation of the initial weights (GPT-2)
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
     remat: str = 'none',  # 'none', 'dots' or 'full': what the backward pass computes again, to save memory
@@ -217,6 +218,7 @@ def make(
         tied=tied,
         dropout=dropout,
         rotary_base=rotary_base,
+        attention=attention,
         init_scale=init_scale,
         scan=scan,
         remat=remat,
@@ -227,6 +229,7 @@ def make(
         'positions': ('learned', 'rotary'),
         'norm': ('layer', 'rms'),
         'activation': ('gelu', 'swiglu'),
+        'attention': ('auto', *IMPLEMENTATIONS),
         'remat': ('none', 'dots', 'full'),
     }
     for name, known in choices.items():
@@ -263,6 +266,8 @@ def make(
         raise UserError(
             'positions=rotary turn pairs, and width / heads = {size} is odd; change one of them.', size=width // heads
         )
+    if attention == 'cudnn' and (why := cudnn_refuses(dtype, width // heads)):
+        raise UserError('attention=cudnn: {why}; auto takes what there is.', why=why)
     if vocabulary < info.get('vocabulary', 0):
         raise UserError(
             'vocabulary={vocabulary}, and the data have {wanted}; 0 takes what the data have.',

@@ -5,12 +5,14 @@
 
 import functools
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
+from jaxlab.messages import say
 from jaxlab.nn.linear import Linear
 from jaxlab.nn.position import rotate
 from jaxlab.parallel.layout import constrain
@@ -32,7 +34,32 @@ def causal_mask(segments: jax.Array, key_segments: jax.Array, start: jax.Array |
     return same & (key_segments > 0)[:, None, :] & (key <= query)
 
 
-def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, causal: bool = False) -> jax.Array:
+IMPLEMENTATIONS = ('blocks', 'cudnn')
+
+
+def choose(dtype: Dtype, head_width: int) -> str:
+    """Returns the implementation that is fastest here: the one place that knows.
+
+    NVIDIA's cuDNN has attention as one kernel, for halves and heads of limited width. Elsewhere XLA compiles ours.
+    """
+    return 'blocks' if cudnn_refuses(dtype, head_width) else 'cudnn'
+
+
+def cudnn_refuses(dtype: Dtype, head_width: int) -> str:
+    """Says why cuDNN cannot compute attention with its gradients here; '' where it can."""
+    device = jax.devices()[0].device_kind
+    if 'NVIDIA' not in device:
+        return say('it is for NVIDIA GPUs, and this is: {device}', device=device)
+    if dtype not in (jnp.bfloat16, jnp.float16):
+        return say('it computes in bfloat16, and this is {dtype}', dtype=jnp.dtype(dtype).name)
+    if head_width % 8 or head_width > 128:
+        return say('heads are multiples of 8 wide, up to 128, and these are {width}', width=head_width)
+    return ''
+
+
+def attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, causal: bool = False, implementation: str = 'auto'
+) -> jax.Array:
     """The mean of v, weighted by softmax(q · k / √width): q [b n t k], k and v [b m s k] -> [b n t k].
 
     Args:
@@ -42,9 +69,12 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, causal:
       mask: bool [b t s] or [1 t s]: which keys a query may look at. One that may look at none gets some finite mean.
       causal: whether no query may look at a key after its own place, and there are as many of both; `mask` says so too.
         Then the queries are taken in blocks, and what comes after a block is not computed at all.
+      implementation: one of IMPLEMENTATIONS, or 'auto'; see `choose`. All give the same but for rounding.
 
     Scores and weights are in at least float32.
     """
+    if (choose(q.dtype, q.shape[-1]) if implementation == 'auto' else implementation) == 'cudnn':
+        return _library(q, k, v, mask, causal, 'cudnn')
     t = q.shape[2]
     # Four blocks need 5/8 of the work and longer rows approach half of it; shorter blocks make too small matrices.
     length = min(max(t // 4, SHORTEST_BLOCK), LONGEST_BLOCK) if causal else t
@@ -55,6 +85,14 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, causal:
         seen = end if causal else k.shape[2]
         means.append(block(q[:, :, start:end], (k[:, :, :seen], v[:, :, :seen], mask[:, start:end, :seen])))
     return jnp.concatenate(means, axis=2) if len(means) > 1 else means[0]
+
+
+def _library(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, causal: bool, which: Any) -> jax.Array:
+    """`attention` by a kernel of JAX's: it wants time before the heads."""
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
+    mask = mask[:, None]  # the same for all heads
+    y = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal, implementation=which)
+    return y.swapaxes(1, 2)
 
 
 SHORTEST_BLOCK, LONGEST_BLOCK = 64, 512
@@ -93,7 +131,8 @@ class Attention(nn.Module):
     """Self-attention with its four projections.
 
     `kv_heads` below `heads` is grouped-query attention. `rotary_base` above 0 turns queries and keys by position.
-    `causal` says that masks let nobody look ahead, which saves nearly half of the work.
+    `causal` says that masks let nobody look ahead, which saves nearly half of the work. `implementation` is that of
+    `attention`; with a cache it is ours.
     """
 
     heads: int
@@ -105,6 +144,7 @@ class Attention(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
     causal: bool = False
+    implementation: str = 'auto'
 
     @nn.compact
     def __call__(
@@ -134,7 +174,7 @@ class Attention(nn.Module):
         if self.rotary_base:
             q, k = rotate(q, positions, self.rotary_base), rotate(k, positions, self.rotary_base)
         if cache is None:
-            y = attention(q, k, v, mask, self.causal)
+            y = attention(q, k, v, mask, self.causal, self.implementation)
         else:
             # The cache is read as it was, and x's own keys beside it. Read after the writing, it would be copied whole
             # for every token, since it must not change under its reader; so the writing waits until y is there.

@@ -240,6 +240,8 @@ def test_float64_is_float64_everywhere():
         (dict(norm='batch'), 'norm=batch: there are layer, rms'),
         (dict(activation='relu'), 'activation=relu'),
         (dict(remat='some'), 'remat=some'),
+        (dict(attention='flash'), 'attention=flash: there are auto, blocks, cudnn'),
+        (dict(attention='cudnn'), 'attention=cudnn: it is for NVIDIA GPUs, and this is: cpu; auto'),
         (dict(dropout=1.0), 'dropout=1.0'),
         (dict(norm_epsilon=0.0), 'norm_epsilon=0.0: more than 0'),
         (dict(context=8), 'context=8, and rows of data have 12 tokens'),

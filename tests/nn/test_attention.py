@@ -1,11 +1,14 @@
 """Attention against a loop over queries, and the mask that keeps documents apart."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.core import meta
 
+from jaxlab.nn import attention as of_attention
 from jaxlab.nn.attention import Attention, attention, causal_mask
 
 SEGMENTS = np.array([[1, 1, 1, 2, 2, 0], [0, 0, 1, 1, 1, 1]])
@@ -70,3 +73,48 @@ def test_cached_is_uncached(rotary_base):
         part, cache = apply(params, x[:, start:end], positions[:, start:end], mask, cache, start)
         parts.append(part)
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-5, atol=1e-6)
+
+
+# --- cuDNN's ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('causal', [True, False])
+@pytest.mark.parametrize('kv_heads', [4, 2, 1])
+def test_the_librarys_attention_is_asked_what_is_meant(kv_heads, causal):
+    """Through the same door as cuDNN's, which wants an NVIDIA GPU; the other implementation is for every device."""
+    q, k, v = random(2, 4, 6, 8), random(2, kv_heads, 6, 8, seed=1), random(2, kv_heads, 6, 8, seed=2)
+    seen = MASK if causal else np.broadcast_to(SEGMENTS[:, None] == SEGMENTS[:, :, None], MASK.shape)
+    real = (SEGMENTS > 0)[:, None, :, None]  # what padding sees is of no use to anyone
+
+    def both(implementation):
+        def f(q, k, v):
+            if implementation:
+                return real * of_attention._library(q, k, v, seen, causal, implementation)
+            return real * attention(q, k, v, seen, causal)
+
+        y, pull = jax.vjp(f, q, k, v)
+        return y, *pull(random(*y.shape, seed=3))
+
+    for found, wanted in zip(jax.jit(both, static_argnums=0)('xla'), jax.jit(both, static_argnums=0)(''), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'dtype', 'width', 'chosen'),
+    [
+        ('NVIDIA H100 80GB HBM3', jnp.bfloat16, 64, 'cudnn'),
+        ('NVIDIA H100 80GB HBM3', jnp.float32, 64, 'blocks'),
+        ('NVIDIA H100 80GB HBM3', jnp.bfloat16, 60, 'blocks'),
+        ('NVIDIA H100 80GB HBM3', jnp.bfloat16, 256, 'blocks'),
+        ('TPU v5 lite', jnp.bfloat16, 64, 'blocks'),
+        ('cpu', jnp.bfloat16, 64, 'blocks'),
+    ],
+)
+def test_the_choice(kind, dtype, width, chosen, monkeypatch):
+    used = []
+    monkeypatch.setattr(jax, 'devices', lambda: [types.SimpleNamespace(device_kind=kind)])
+    monkeypatch.setattr(of_attention, '_library', lambda *a: used.append(a[-1]) or a[0])
+    layer = Attention(2, 2, dtype=dtype, causal=True)
+    x = jax.ShapeDtypeStruct((1, 6, 2 * width), dtype)
+    jax.eval_shape(layer.init, jax.random.key(0), x, jnp.arange(6)[None], MASK[:1])
+    assert used == (['cudnn'] if chosen == 'cudnn' else [])
