@@ -19,7 +19,7 @@ ARROWS = {
     'chinese': set(),
     'nn': {'parallel'},
     'models': {'nn', 'parallel'},
-    'tasks': {'task', 'decode', 'models', 'parallel'},
+    'tasks': {'task', 'decode', 'models', 'nn', 'parallel'},
     'task': set(),
     'step': {'task', 'optim', 'parallel', 'parameter_groups'},
     'config': set(),

@@ -59,11 +59,11 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
     },
     'another term of the loss: small logits (z-loss)': {
         'jaxlab/tasks/language_model.py': (
-            "        return {'loss': Term(jnp.sum(nats * batch['mask']), jnp.sum(batch['mask']))}, extra",
-            '        z = jnp.square(jax.nn.logsumexp(logits, axis=-1))\n'
-            "        count = jnp.sum(batch['mask'])\n"
-            "        z_loss = Term(jnp.sum(z * batch['mask']), count, 1e-4)\n"
-            "        return {'loss': Term(jnp.sum(nats * batch['mask']), count), 'z_loss': z_loss}, extra",
+            "        return {'loss': Term(nats, jnp.sum(mask))}, extra",
+            '        z = jnp.square(jax.nn.logsumexp(apply(), axis=-1))\n'
+            '        count = jnp.sum(mask)\n'
+            '        z_loss = Term(jnp.sum(z * mask), count, 1e-4)\n'
+            "        return {'loss': Term(nats, count), 'z_loss': z_loss}, extra",
         ),
     },
     'the gradient norm of each layer in the log': {

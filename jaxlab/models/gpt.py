@@ -20,7 +20,7 @@ from flax.typing import Dtype
 
 from jaxlab.errors import UserError, alternatives
 from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, causal_mask, cudnn_refuses
-from jaxlab.nn.linear import Embedding, Linear
+from jaxlab.nn.linear import Embedding
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm, RMSNorm
 from jaxlab.nn.transformer import Block, Stack
@@ -82,9 +82,8 @@ class GPT(nn.Module):
         self.embedding_dropout = nn.Dropout(self.dropout)
         self.stack = Stack(partial(Block, norm, attention, mlp, self.dropout), self.layers, self.scan, self.remat)
         self.final_norm = norm()
-        self.logits_dtype = jnp.promote_types(self.dtype, jnp.float32)
         if not self.tied:
-            self.head = Linear(rows, ('table', 'vocab'), '', init, **dtypes, out_dtype=self.logits_dtype)
+            self.head = Embedding(rows, self.width, ('vocab', 'table'), init, **dtypes)
 
     def __call__(
         self,
@@ -106,20 +105,17 @@ class GPT(nn.Module):
         Raises:
           UserError: the row is longer than the table of learned positions.
         """
-        t = tokens.shape[1]
-        if positions is None:
-            if self.positions == 'learned' and t > self.context:
-                raise UserError(
-                    '{count} tokens in a row, and positions for context={context}: shorten the row.',
-                    count=t,
-                    context=self.context,
-                )
-            positions = jnp.arange(t)[None]
-        if segments is None:
-            segments = jnp.ones((1, t), jnp.int32)
-        x = self._embed(tokens, positions, train)
-        x, _ = self.stack(x, positions, causal_mask(segments, segments), train=train)
-        return self._logits(x)
+        return self._logits(self._features(tokens, positions, segments, train))
+
+    def features(
+        self, tokens: jax.Array, positions: jax.Array, segments: jax.Array, *, train: bool = False
+    ) -> tuple[jax.Array, jax.Array]:
+        """What `__call__` makes logits of: features [b t d] and the output table [v d], whose products they are.
+
+        Rows of the table from `vocabulary` on only pad it.
+        """
+        x = self._features(tokens, positions, segments, train)
+        return x.astype(self.dtype), self._output.table.astype(self.dtype)
 
     def decode(
         self, tokens: jax.Array, positions: jax.Array, segments: jax.Array, cache: Cache
@@ -133,7 +129,7 @@ class GPT(nn.Module):
         mask = causal_mask(segments, seen, start=cache.filled)
         x = self._embed(tokens, positions, train=False)
         x, layers = self.stack(x, positions, mask, cache.layers, cache.filled)
-        return self._logits(x), Cache(cache.filled + tokens.shape[1], seen, layers)
+        return self._logits(self.final_norm(x)), Cache(cache.filled + tokens.shape[1], seen, layers)
 
     def start_cache(self, batch: int, length: int) -> Cache:
         """An empty cache of `length` slots for `batch` rows. Needs no parameters."""
@@ -145,6 +141,32 @@ class GPT(nn.Module):
         layers = empty(self.layers) if self.scan else tuple(empty() for _ in range(self.layers))
         return Cache(jnp.zeros((), jnp.int32), jnp.zeros((batch, length), jnp.int32), layers)
 
+    @property
+    def logits_dtype(self) -> Any:
+        return jnp.promote_types(self.dtype, jnp.float32)
+
+    @property
+    def _output(self) -> Embedding:
+        return self.token_embedding if self.tied else self.head
+
+    def _features(
+        self, tokens: jax.Array, positions: jax.Array | None, segments: jax.Array | None, train: bool
+    ) -> jax.Array:
+        t = tokens.shape[1]
+        if positions is None:
+            if self.positions == 'learned' and t > self.context:
+                raise UserError(
+                    '{count} tokens in a row, and positions for context={context}: shorten the row.',
+                    count=t,
+                    context=self.context,
+                )
+            positions = jnp.arange(t)[None]
+        if segments is None:
+            segments = jnp.ones((1, t), jnp.int32)
+        x = self._embed(tokens, positions, train)
+        x, _ = self.stack(x, positions, causal_mask(segments, segments), train=train)
+        return self.final_norm(x)
+
     def _embed(self, tokens: jax.Array, positions: jax.Array, train: bool) -> jax.Array:
         x = self.token_embedding(tokens)
         if self.positions == 'learned':
@@ -152,8 +174,7 @@ class GPT(nn.Module):
         return constrain(self.embedding_dropout(x, deterministic=not train), 'batch', 'length', 'embed')
 
     def _logits(self, x: jax.Array) -> jax.Array:
-        x = self.final_norm(x)
-        logits = self.token_embedding.attend(x, self.logits_dtype) if self.tied else self.head(x)
+        logits = self._output.attend(x, self.logits_dtype)
         rows = logits.shape[-1]
         if rows > self.vocabulary:  # rows that only pad the table to a round size are never predicted
             logits = jnp.where(jnp.arange(rows) < self.vocabulary, logits, -1e9)

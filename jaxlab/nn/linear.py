@@ -14,7 +14,6 @@ class Linear(nn.Module):
     """y = x W + b, [... i] -> [... o].
 
     `axes` names the two axes of the kernel [i o]; `bias_axis` that of the bias [o], '' meaning that there is none.
-    The product is computed in `dtype`; `out_dtype` asks for a finer sum than that (float32 logits of bfloat16 inputs).
     """
 
     features: int
@@ -23,13 +22,12 @@ class Linear(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
-    out_dtype: Dtype | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (x.shape[-1], self.features)
         kernel = parameter(self, 'kernel', self.kernel_init, self.axes, shape, self.param_dtype)
-        y = product(x.astype(self.dtype), kernel.astype(self.dtype), self.out_dtype)
+        y = product(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.bias_axis:
             bias = parameter(self, 'bias', nn.initializers.zeros, (self.bias_axis,), shape[1:], self.param_dtype)
             y += bias.astype(y.dtype)

@@ -4,16 +4,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxlab.decode import sampling
 from jaxlab.errors import UserError
+from jaxlab.nn.cross_entropy import cross_entropy, of_logits
 from jaxlab.task import Batch, Phase, Term, Terms, Tree
 
 
@@ -24,7 +24,9 @@ class LanguageModel:
     A batch holds tokens, targets, positions and segments, int32 [b t], and mask, float32 [b t].
     """
 
-    model: Any  # (tokens, positions, segments) -> logits [b t v], with decode and start_cache; see models/gpt.py
+    model: (
+        Any  # (tokens, positions, segments) -> logits [b t v]; also features, decode and start_cache: see models/gpt.py
+    )
     label_smoothing: float = 0.0
     phases: tuple[Phase, ...] = (Phase(),)
 
@@ -34,14 +36,15 @@ class LanguageModel:
     def loss(self, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Terms, Tree]:
         """Returns {'loss': nats of all targets that count, and how many they are}."""
         inputs = batch['tokens'], batch['positions'], batch['segments']
-        logits = self.model.apply({'params': params}, *inputs, train=True, rngs={'dropout': key})
-        nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch['targets'])
-        if (
-            self.label_smoothing
-        ):  # the target gets 1 - label_smoothing, and all tokens share the rest (arXiv:1512.00567)
-            uniform = jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
-            nats = (1 - self.label_smoothing) * nats + self.label_smoothing * uniform
-        return {'loss': Term(jnp.sum(nats * batch['mask']), jnp.sum(batch['mask']))}, extra
+        apply = partial(self.model.apply, {'params': params}, *inputs, train=True, rngs={'dropout': key})
+        targets, mask, smoothing = batch['targets'], batch['mask'], self.label_smoothing
+        if hasattr(self.model, 'features'):
+            x, table = apply(method='features')
+            tokens, dtype = self.model.vocabulary, self.model.logits_dtype
+            nats = cross_entropy(x, table, targets, mask, vocabulary=tokens, label_smoothing=smoothing, dtype=dtype)
+        else:
+            nats = of_logits(apply(), targets, mask, smoothing)
+        return {'loss': Term(nats, jnp.sum(mask))}, extra
 
     def predict(self, params: Tree, extra: Tree, batch: Batch) -> dict[str, jax.Array]:
         """Returns {'logits': float32 [b t v]} of the token after each token."""

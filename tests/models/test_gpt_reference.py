@@ -67,7 +67,7 @@ def llama_params(weights, layers):
         'stack': {f'layer_{i}': block(f'model.layers.{i}') for i in range(layers)},
         'final_norm': norm('model.norm'),
     }
-    return params | ({'head': linear('lm_head')} if 'lm_head.weight' in weights else {})
+    return params | ({'head': {'table': weights['lm_head.weight']}} if 'lm_head.weight' in weights else {})
 
 
 def compare(theirs, make_params, ours, folder):

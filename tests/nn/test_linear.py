@@ -22,14 +22,15 @@ def test_linear_without_a_bias_has_only_a_kernel():
     assert set(params) == {'kernel'}
 
 
-def test_linear_computes_in_dtype_and_sums_in_out_dtype():
-    x = jnp.ones((1, 4096))
-    coarse = Linear(1, ('embed', 'mlp'), dtype=jnp.bfloat16)
-    fine = Linear(1, ('embed', 'mlp'), dtype=jnp.bfloat16, out_dtype=jnp.float32)
-    params = {'params': {'kernel': jnp.ones((4096, 1))}}
-    assert coarse.apply(params, x).dtype == jnp.bfloat16
-    assert fine.apply(params, x).dtype == jnp.float32
-    assert fine.apply(params, x + 1 / 128).item() == 4096 * (1 + 1 / 128)  # not a bfloat16
+def test_products_are_summed_in_the_dtype_that_is_asked_for():
+    table = {'params': {'table': jnp.ones((1, 4096))}}
+    layer, x = Embedding(1, 4096, ('vocab', 'table'), dtype=jnp.bfloat16), jnp.ones((1, 4096)) + 1 / 128
+    coarse, fine = (layer.apply(table, x, dtype, method='attend') for dtype in (jnp.bfloat16, jnp.float32))
+    assert coarse.dtype == jnp.bfloat16 and fine.dtype == jnp.float32
+    assert fine.item() == 4096 * (1 + 1 / 128)  # not a bfloat16
+    assert (
+        Linear(1, ('embed', 'mlp'), dtype=jnp.bfloat16).init_with_output(jax.random.key(0), x)[0].dtype == jnp.bfloat16
+    )
 
 
 def test_embedding_reads_rows_and_attends_to_them():

@@ -1,0 +1,179 @@
+"""The cross-entropy of a language model, fused with its output layer: the logits [b t v] never exist as a whole.
+
+For a vocabulary of 50,000 they are the largest array of a training step, and their gradient is another. But the sum of
+all losses is one number, so its gradients by the features and by the table are known up to a factor as soon as the loss
+is: they are computed together, from the logits of some tokens at a time, and the backward pass only multiplies them by
+that factor. Nothing is computed twice.
+"""
+
+# b batch, t time, d width, v rows of the output table; c time of one chunk, n chunks; s parts that devices split the
+# batch into, r rows of a part
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.typing import Dtype
+
+from jaxlab.parallel.layout import batch_shards, constrain
+
+CHUNK = 1 << 22  # logits that a chunk may always have on each device
+
+
+def cross_entropy(
+    x: jax.Array,
+    table: jax.Array,
+    targets: jax.Array,
+    mask: jax.Array,
+    *,
+    vocabulary: int = 0,
+    label_smoothing: float = 0.0,
+    dtype: Dtype = jnp.float32,
+    chunk: int = 0,
+) -> jax.Array:
+    """The sum of -log softmax(x · table)[target] over all tokens, each times its mask: [], in nats.
+
+    It has gradients by x, table and mask, and no forward mode (`jax.jvp`).
+
+    Args:
+      x: [b t d], what the output layer sees.
+      table: [v d], of x's dtype: the vectors whose products with x are the logits.
+      targets: int [b t].
+      mask: [b t], what each token counts.
+      vocabulary: rows of the table that are tokens; those after them pad it, and are never predicted. 0: all.
+      label_smoothing: the part of the probability that all tokens share, in [0, 1) (arXiv:1512.00567).
+      dtype: of logits and sums, float32 at least.
+      chunk: c; by default as long as its logits are few.
+    """
+    b, t, _ = x.shape
+    vocabulary = vocabulary or len(table)
+    chunk = min(chunk or chunk_length(b, t, *table.shape), t)
+    return _total(x, table, targets, mask.astype(dtype), vocabulary, label_smoothing, jnp.dtype(dtype), chunk)
+
+
+def of_logits(logits: jax.Array, targets: jax.Array, mask: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
+    """`cross_entropy` of logits [b t v] that are there already, as of a model that has no output table."""
+    nats, _ = _nats(logits, targets, logits.shape[-1], label_smoothing)
+    return jnp.sum(nats * mask)
+
+
+def chunk_length(b: int, t: int, v: int, d: int) -> int:
+    """Returns how many tokens of each row are taken at a time: the one place that knows.
+
+    To add a chunk's gradient to the table's takes as long as some products of d tokens: with fewer than a few times d
+    in a chunk, all chunks would take longer than one.
+    """
+    tokens = max(4 * d, CHUNK // v)  # on each device
+    chunks = -(-t // max(tokens * _parts() // b, 1))
+    return -(-t // chunks)  # of equal length, but for the last
+
+
+def _parts() -> int:
+    """How many parts the devices split the batch into."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else batch_shards(mesh)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6, 7))
+def _total(
+    x: jax.Array,
+    table: jax.Array,
+    targets: jax.Array,
+    mask: jax.Array,
+    vocabulary: int,
+    label_smoothing: float,
+    dtype: np.dtype,
+    chunk: int,
+) -> jax.Array:
+    def add(total: jax.Array, part: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        x, targets, mask = part
+        nats, _ = _nats(_logits(x, table, vocabulary, dtype), targets, vocabulary, label_smoothing)
+        return total + jnp.sum(nats * mask), None
+
+    return _over_chunks(add, jnp.zeros((), dtype), (x, targets, mask), chunk)[0]
+
+
+def _forward(
+    x: jax.Array,
+    table: jax.Array,
+    targets: jax.Array,
+    mask: jax.Array,
+    vocabulary: int,
+    label_smoothing: float,
+    dtype: np.dtype,
+    chunk: int,
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """The sum, and its gradients."""
+    # The sum over rows is over devices as well. Each keeps its own until the end: else they would meet in every turn.
+    parts = _parts()
+
+    def add(carry: tuple[jax.Array, jax.Array], part: tuple[jax.Array, ...]) -> tuple[tuple, tuple]:
+        (total, by_table), (x, targets, mask) = carry, part
+        nats, by_logits = _nats(_logits(x, table, vocabulary, dtype), targets, vocabulary, label_smoothing)
+        by_logits = (by_logits * mask[..., None]).astype(x.dtype)
+        rows, by_rows = (array.reshape(parts, -1, array.shape[-1]) for array in (x, by_logits))
+        rows, by_rows = constrain(rows, 'batch', None, 'embed'), constrain(by_rows, 'batch', None, 'vocab')
+        more = jnp.einsum('srv,srd->svd', by_rows, rows, preferred_element_type=dtype)
+        by_x = jnp.einsum('btv,vd->btd', by_logits, table, preferred_element_type=dtype).astype(x.dtype)
+        by_table = constrain(by_table + more, 'batch', 'vocab', 'table')
+        return (total + jnp.sum(nats * mask), by_table), (by_x, nats)
+
+    start = jnp.zeros((), dtype), jnp.zeros((parts, *table.shape), dtype)
+    (total, by_table), (by_x, nats) = _over_chunks(add, start, (x, targets, mask), chunk)
+    return total, (by_x, by_table.sum(0).astype(table.dtype), nats)
+
+
+def _backward(
+    vocabulary: int, label_smoothing: float, dtype: np.dtype, chunk: int, gradients: tuple[jax.Array, ...], g: jax.Array
+) -> tuple[jax.Array | None, ...]:
+    by_x, by_table, by_mask = gradients
+    return g.astype(by_x.dtype) * by_x, g.astype(by_table.dtype) * by_table, None, g * by_mask
+
+
+_total.defvjp(_forward, _backward)
+
+
+def _logits(x: jax.Array, table: jax.Array, vocabulary: int, dtype: np.dtype) -> jax.Array:
+    rows = x.reshape(-1, x.shape[-1])
+    logits = jnp.dot(rows, table.T, preferred_element_type=dtype).reshape(*x.shape[:-1], len(table))
+    if vocabulary < len(table):
+        logits = jnp.where(jnp.arange(len(table)) < vocabulary, logits, -jnp.inf)
+    return constrain(logits, 'batch', 'length', 'vocab')
+
+
+def _nats(
+    logits: jax.Array, targets: jax.Array, vocabulary: int, label_smoothing: float
+) -> tuple[jax.Array, jax.Array]:
+    """The losses [b c] of logits [b c v], and their gradients by the logits [b c v]."""
+    # Numbers are picked by comparing and not by indexing: where v is split over devices, each has its part of the sum.
+    places = jnp.arange(logits.shape[-1])
+    largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+    weights = jnp.exp(logits - largest)
+    whole = weights.sum(-1, keepdims=True)
+    chosen = places == targets[..., None]
+    expected = (1 - label_smoothing) * chosen
+    if label_smoothing:
+        expected += jnp.where(places < vocabulary, label_smoothing / vocabulary, 0)
+    mean = jnp.where(expected > 0, expected * logits, 0).sum(-1)  # 0 times the -inf of what pads the table is not 0
+    return jnp.log(whole[..., 0]) + largest[..., 0] - mean, weights / whole - expected
+
+
+def _over_chunks(add: Callable[..., Any], start: Any, arrays: tuple[jax.Array, ...], chunk: int) -> tuple[Any, Any]:
+    """`jax.lax.scan` over `chunk` tokens of each row at a time, of arrays [b t …]; also what it returns is [b t …]."""
+    b, t = arrays[0].shape[:2]
+    if chunk == t:
+        return add(start, arrays)
+    n = -(-t // chunk)
+
+    def cut(array: jax.Array) -> jax.Array:
+        padded = jnp.pad(array, ((0, 0), (0, n * chunk - t), *[(0, 0)] * (array.ndim - 2)))  # of mask 0
+        return padded.reshape(b, n, chunk, *array.shape[2:]).swapaxes(0, 1)
+
+    def join(array: jax.Array) -> jax.Array:
+        return array.swapaxes(0, 1).reshape(b, n * chunk, *array.shape[3:])[:, :t]
+
+    carry, found = jax.lax.scan(add, start, jax.tree.map(cut, arrays))
+    return carry, jax.tree.map(join, found)
