@@ -148,17 +148,18 @@ def _nats(
     logits: jax.Array, targets: jax.Array, vocabulary: int, label_smoothing: float
 ) -> tuple[jax.Array, jax.Array]:
     """The losses [b c] of logits [b c v], and their gradients by the logits [b c v]."""
-    # Numbers are picked by comparing and not by indexing: where v is split over devices, each has its part of the sum.
-    places = jnp.arange(logits.shape[-1])
     largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
     weights = jnp.exp(logits - largest)
     whole = weights.sum(-1, keepdims=True)
-    chosen = places == targets[..., None]
-    expected = (1 - label_smoothing) * chosen
+    expected = (1 - label_smoothing) * jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
+    # A comparison and not an index: where v is split over devices, each has its part of it.
+    places = jnp.arange(logits.shape[-1])
+    chances = (1 - label_smoothing) * (places == targets[..., None])
     if label_smoothing:
-        expected += jnp.where(places < vocabulary, label_smoothing / vocabulary, 0)
-    mean = jnp.where(expected > 0, expected * logits, 0).sum(-1)  # 0 times the -inf of what pads the table is not 0
-    return jnp.log(whole[..., 0]) + largest[..., 0] - mean, weights / whole - expected
+        real = places < vocabulary
+        expected += label_smoothing / vocabulary * jnp.where(real, logits, 0).sum(-1)
+        chances += jnp.where(real, label_smoothing / vocabulary, 0)
+    return jnp.log(whole[..., 0]) + largest[..., 0] - expected, weights / whole - chances
 
 
 def _over_chunks(add: Callable[..., Any], start: Any, arrays: tuple[jax.Array, ...], chunk: int) -> tuple[Any, Any]:
