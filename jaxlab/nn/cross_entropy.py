@@ -159,7 +159,7 @@ def _nats(
         real = places < vocabulary
         expected += label_smoothing / vocabulary * jnp.where(real, logits, 0).sum(-1)
         chances += jnp.where(real, label_smoothing / vocabulary, 0)
-    return jnp.log(whole[..., 0]) + largest[..., 0] - expected, weights / whole - chances
+    return jnp.log(whole[..., 0]) + largest[..., 0] - expected, weights * (1 / whole) - chances
 
 
 def _over_chunks(add: Callable[..., Any], start: Any, arrays: tuple[jax.Array, ...], chunk: int) -> tuple[Any, Any]:
