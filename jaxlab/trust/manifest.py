@@ -57,7 +57,7 @@ def write(folder: Path, step: int) -> None:
     Raises:
       OSError: something cannot be read, written or flushed; then there is no manifest.
     """
-    files = sorted(file for file in folder.rglob('*') if file.is_file())
+    files = sorted(file for file in folder.rglob('*') if file.is_file() and file.name != NAME)
     with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(flush, [*files, *(entry for entry in folder.rglob('*') if entry.is_dir())]))
         sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
