@@ -86,8 +86,10 @@ def damage(folder: Path, step: int, parts: Collection[str] = (), share: tuple[in
         text = (folder / NAME).read_text('utf-8')
     except FileNotFoundError:
         return [Damage(NAME, say('missing'))]
-    except (OSError, UnicodeDecodeError) as error:
-        return [Damage(NAME, say('cannot be read ({error})', error=error))]
+    except UnicodeDecodeError:
+        return [Damage(NAME, say('other bytes than were saved'))]
+    except OSError as error:
+        return [Damage(NAME, say('cannot be read ({error})', error=error.strerror))]
     try:
         about = json.loads(text)
         own = about.pop('sha256')
