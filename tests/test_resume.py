@@ -157,6 +157,32 @@ def test_finished_run_has_nothing_left_to_do(place, tmp_path):
     assert rows(workdir) == before
 
 
+def test_killed_before_the_manifest(place, unbroken):
+    """A step that is written but for its manifest is no step yet: the run goes on from the one before."""
+    workdir = place / 'no_manifest'
+    fault = 'between_commit_and_manifest:40:kill'
+    code, output = run(*flags(place, workdir), cache=place / 'cache', JAXLAB_FAIL_AT=fault)
+    assert code == -signal.SIGKILL and 'warning' not in output, output
+    code, output = run(*flags(place, workdir), cache=place / 'cache')
+    assert code == 0 and 'resumed at step 30' in output and 'warning' not in output, output
+    assert rows(workdir) == rows(unbroken)
+    assert parameters(workdir) == parameters(unbroken)
+
+
+def test_a_full_disk(place, unbroken):
+    """A save that fails is a warning. After three in a row the run ends, and goes on once there is room again."""
+    workdir = place / 'full'
+    faults = ','.join(f'save_copied:{step}:enospc' for step in (10, 30, 40, 50))
+    code, output = run(*flags(place, workdir), cache=place / 'cache', JAXLAB_FAIL_AT=faults)
+    assert code == 2 and 'Traceback' not in output, output
+    assert output.count('could not be saved (') == 4 and output.count('; training goes on') == 3
+    assert 'the newest good one is that of step 20' in output
+    code, output = run(*flags(place, workdir), cache=place / 'cache')
+    assert code == 0 and 'resumed at step 20' in output, output
+    assert rows(workdir) == rows(unbroken)
+    assert parameters(workdir) == parameters(unbroken)
+
+
 @pytest.mark.slow
 def test_many_kills(place, unbroken):
     choose = random.Random(2)
