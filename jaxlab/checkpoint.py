@@ -119,6 +119,7 @@ class Checkpoints:
         """Waits for Orbax's own commit, and makes a step of it; runs on a thread."""
         orbax.wait_until_finished()
         if jax.process_index() > 0:
+            self._damaged.discard(step)
             return
         unfinished, final = self._unfinished(step), self._folder / str(step)
         faults.reach('between_commit_and_manifest', step)
@@ -235,6 +236,11 @@ class Checkpoints:
 
     def _newest_good(self, parts: Collection[str] = ()) -> int:
         """Returns the newest step of which these items are good (none: all), with a warning for each that is not."""
+        self._settle(self._lost)  # of the save that is under way
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            multihost_utils.sync_global_devices('checkpoints')  # all see the same steps
         told = []
         for step in reversed(manifest.steps(self._folder)):
             damage = '' if step in self._damaged else self._damage(step, parts)
