@@ -6,6 +6,7 @@ then.
 
 import json
 import random
+import shutil
 import signal
 from pathlib import Path
 
@@ -141,8 +142,9 @@ def test_a_run_that_never_saves_is_noticed(place):
 
 
 def test_resumes_on_another_mesh_and_for_more_steps(place, unbroken):
+    longer = shutil.copytree(unbroken, place / 'longer')  # others compare with the unbroken one
     code, output = run(
-        *flags(place, unbroken, f'--config.steps={STEPS + 3}', '--config.mesh.fsdp=2'), cache=place / 'cache', devices=2
+        *flags(place, longer, f'--config.steps={STEPS + 3}', '--config.mesh.fsdp=2'), cache=place / 'cache', devices=2
     )
     assert code == 0, output
     assert f'resumed at step {STEPS}' in output and f'step {STEPS + 3}' in output
