@@ -28,7 +28,7 @@ from jaxlab.observers import Compiled, Observer, Run
 from jaxlab.observers.meter import Meter
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
-from jaxlab.trust import numbers
+from jaxlab.trust import faults, numbers
 from jaxlab.trust.ledger import Ledger
 from jaxlab.trust.stop import Stop
 
@@ -49,6 +49,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
       UserError: anything that the user can mend; before anything compiles.
     """
     ledger = ledger or Ledger()
+    faults.reach('start')
     # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
     workdirs.check_identity(workdir, config)
     mesh = layout.make_mesh(config.mesh)
@@ -135,6 +136,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
             if before:
                 observe(*before)
             before = n, terms
+            checkpoints.check()
+            faults.reach('step', n)
             stopping = stop.signal  # asked once: what follows must agree
             last = n == config.steps
             if last or due(n, config.evaluate.every) or due(n, config.log.sample_every) or stopping:
@@ -142,6 +145,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
                 before = None
             if last or due(n, config.evaluate.every):
                 row: dict[str, float] = {}
+                faults.reach('evaluate', n)
                 for name, split in data.splits.items():
                     held_out = map(place, prefetch(split.batch, 0, count(split, config.evaluate.batches)))
                     found = evaluate(state.average or state.params, state.extra, held_out)
@@ -164,7 +168,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
             if last or stopping:
                 break
         with ledger.of('save'):
-            checkpoints.close()  # the last save is whole before anyone is told that the run has ended
+            checkpoints.wait()  # the last save is whole before anyone is told that the run has ended
         ledger.turn('observe')
         for observer in observers:
             observer.end(n)
@@ -179,6 +183,7 @@ def compile_step(step: Callable[..., Any], arguments: tuple[Any, ...], mesh: jax
     The old state is donated: its memory becomes the new one's.
     """
     out_shardings = jax.tree.map(lambda x: x.sharding, arguments[0]), None
+    faults.reach('compile')
     with jax.set_mesh(mesh):  # a thread begins without the mesh of the one that started it
         return jax.jit(step, donate_argnums=0, out_shardings=out_shardings).lower(*arguments).compile()
 

@@ -23,7 +23,7 @@ def kept(folder, keep, bests):
     checkpoints, there = Checkpoints(folder, keep), []
     for step, best in enumerate(bests, 1):
         checkpoints.save(step, state(step), ConfigDict({}), Best('held_out/loss', value=1 / (best or 1), step=best))
-        checkpoints._manager.wait_until_finished()
+        checkpoints.wait()
         there.append(sorted(int(entry.name) for entry in (folder / 'checkpoints').iterdir()))
     checkpoints.close()
     return there

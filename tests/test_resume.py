@@ -6,6 +6,7 @@ then.
 
 import json
 import random
+import shutil
 import signal
 from pathlib import Path
 
@@ -141,8 +142,9 @@ def test_a_run_that_never_saves_is_noticed(place):
 
 
 def test_resumes_on_another_mesh_and_for_more_steps(place, unbroken):
+    longer = shutil.copytree(unbroken, place / 'longer')  # others compare with the unbroken one
     code, output = run(
-        *flags(place, unbroken, f'--config.steps={STEPS + 3}', '--config.mesh.fsdp=2'), cache=place / 'cache', devices=2
+        *flags(place, longer, f'--config.steps={STEPS + 3}', '--config.mesh.fsdp=2'), cache=place / 'cache', devices=2
     )
     assert code == 0, output
     assert f'resumed at step {STEPS}' in output and f'step {STEPS + 3}' in output
@@ -155,6 +157,32 @@ def test_finished_run_has_nothing_left_to_do(place, tmp_path):
     code, output = run(*flags(place, workdir, '--config.steps=3'), cache=place / 'cache')
     assert code == 0 and 'resumed at step 3' in output
     assert rows(workdir) == before
+
+
+def test_killed_before_the_manifest(place, unbroken):
+    """A step that is written but for its manifest is no step yet: the run goes on from the one before."""
+    workdir = place / 'no_manifest'
+    fault = 'between_commit_and_manifest:40:kill'
+    code, output = run(*flags(place, workdir), cache=place / 'cache', JAXLAB_FAIL_AT=fault)
+    assert code == -signal.SIGKILL and 'warning' not in output, output
+    code, output = run(*flags(place, workdir), cache=place / 'cache')
+    assert code == 0 and 'resumed at step 30' in output and 'warning' not in output, output
+    assert rows(workdir) == rows(unbroken)
+    assert parameters(workdir) == parameters(unbroken)
+
+
+def test_a_full_disk(place, unbroken):
+    """A save that fails is a warning. After three in a row the run ends, and goes on once there is room again."""
+    workdir = place / 'full'
+    faults = ','.join(f'save_copied:{step}:enospc' for step in (10, 30, 40, 50))
+    code, output = run(*flags(place, workdir), cache=place / 'cache', JAXLAB_FAIL_AT=faults)
+    assert code == 2 and 'Traceback' not in output, output
+    assert output.count('could not be saved (') == 4 and output.count('; training goes on') == 3
+    assert 'the newest good one is that of step 20' in output
+    code, output = run(*flags(place, workdir), cache=place / 'cache')
+    assert code == 0 and 'resumed at step 20' in output, output
+    assert rows(workdir) == rows(unbroken)
+    assert parameters(workdir) == parameters(unbroken)
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """What `jaxlab.messages.say` says, in Chinese: one table, kept by rooms. The same places, whose order is free."""
 
-from jaxlab.chinese import data, experiments, program, report, screen, training
+from jaxlab.chinese import data, experiments, program, report, screen, training, trust
 
 CHINESE: dict[str, str] = {
     **program.TABLE,
@@ -9,4 +9,5 @@ CHINESE: dict[str, str] = {
     **screen.TABLE,
     **report.TABLE,
     **experiments.TABLE,
+    **trust.TABLE,
 }

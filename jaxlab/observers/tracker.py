@@ -6,6 +6,7 @@ from typing import TextIO
 
 from jaxlab import workdir
 from jaxlab.observers import Run
+from jaxlab.trust import faults
 
 
 class Tracker:
@@ -23,6 +24,7 @@ class Tracker:
         self._file = path.open('a', encoding='utf-8')
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
+        faults.reach('log_flush', step)
         print(json.dumps({'step': step, **row}), file=self._file, flush=True)
 
     def sample(self, step: int, text: str) -> None:

@@ -1,0 +1,56 @@
+"""What is said when something is damaged, full or unlike what was saved, in Chinese."""
+
+TABLE: dict[str, str] = {
+    # --- faults ---
+    'JAXLAB_FAIL_AT={text}: point:step:kind is wanted, such as save_start:20:kill.': (
+        'JAXLAB_FAIL_AT={text}：应为 point:step:kind 的形式，例如 save_start:20:kill。'
+    ),
+    'fault "{name}": {alternatives}': '没有故障“{name}”；{alternatives}',
+    # --- manifest ---
+    'missing': '缺失',
+    'cannot be read ({error})': '无法读取（{error}）',
+    'other bytes than were saved': '内容与保存时不同',
+    'it is that of step {step}': '它属于第 {step} 步',
+    '{size} bytes instead of {saved}': '{size} 字节，而保存时是 {saved} 字节',
+    '{file}: {what}; and {count} more': '{file}：{what}；另有 {count} 个文件',
+    # --- checkpoint ---
+    'the checkpoint of step {step} could not be saved ({error})': '第 {step} 步的检查点未能保存（{error}）',
+    'warning: {why}; training goes on': '警告：{why}；训练继续',
+    '{why}; {good}.\nMake room or mend the disk of {folder}; the same command then goes on.': (
+        '{why}；{good}。\n请为 {folder} 所在的磁盘腾出空间或修好它，之后再运行同一条命令即可接着训练。'
+    ),
+    'the newest good one is that of step {step}': '最新的完好检查点是第 {step} 步的',
+    'there is no other': '没有其他检查点',
+    'warning: {folder} is damaged ({damage}): an older checkpoint is taken': (
+        '警告：{folder} 已损坏（{damage}），改用更早的检查点'
+    ),
+    '{folder}: no checkpoint is good: {damage}.\nBring these files back from a copy, or give another --workdir to start'
+    ' anew.': '{folder}：没有完好的检查点：{damage}。\n请从备份恢复这些文件，或换一个 --workdir 重新开始。',
+    '{workdir}: the checkpoint of step {step} is damaged ({damage}); there are {saved}.': (
+        '{workdir}：第 {step} 步的检查点已损坏（{damage}）；现有 {saved}。'
+    ),
+    'another process says where': '位置由另一个进程说明',
+    # --- mismatch ---
+    '{leaf} was not saved': '{leaf} 没有保存过',
+    '{leaf} was saved and is not wanted': '{leaf} 保存过，但现在不需要',
+    '{leaf} is {saved}, not {wanted}': '{leaf} 是 {saved}，而不是 {wanted}',
+    '{lines}; and {count} more': '{lines}；另有 {count} 处',
+    '{where} holds other arrays than are wanted: {lines}.\n{remedy}': (
+        '{where} 里的数组与需要的不同：{lines}。\n{remedy}'
+    ),
+    'One has its layers stacked, the other has them one by one: set config.model.scan={scan}, as it was when this was'
+    ' saved.': '一方的各层叠在一起，另一方的各层是分开的：请设 config.model.scan={scan}，与保存时相同。',
+    'No average of the parameters was saved: set config.average=0, as it was then.': (
+        '没有保存过参数的平均：请设 config.average=0，与当时相同。'
+    ),
+    'Set config.precision.parameters to what it was when this was saved (its config.json says it).': (
+        '请把 config.precision.parameters 设成保存时的值（见它的 config.json）。'
+    ),
+    'Give the settings it was saved with (its config.json has them), or another --workdir to start anew.': (
+        '请使用保存时的设置（见它的 config.json），或换一个 --workdir 重新开始。'
+    ),
+    # --- verify ---
+    'Check every file of every checkpoint against its checksums.': '用校验和检查每个检查点的每个文件。',
+    '{step}: damaged: {damage}': '{step}：已损坏：{damage}',
+    '{step}: good ({files} files, {size:,.1f} MB)': '{step}：完好（{files} 个文件，{size:,.1f} MB）',
+}

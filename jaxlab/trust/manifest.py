@@ -1,0 +1,173 @@
+"""The manifest of a saved step: the size and checksums of each of its files, without which the step does not count.
+
+How a step becomes whole (`jaxlab.checkpoint` calls, and Orbax writes, under another name than the step's):
+
+    checkpoints/500.unfinished.orbax-checkpoint-tmp/   Orbax writes; with several processes, each its own files
+    checkpoints/500.unfinished/                        Orbax's own commit: all processes have written all they had to
+    checkpoints/500.unfinished/manifest.json           every file is flushed to the disk, then the manifest is
+    checkpoints/500/                                   renamed: from here on there is a step 500
+
+So whoever sees a step sees its manifest with it, and all that the manifest names has reached the disk before it. A
+process that dies on the way leaves a folder whose name is no number: it is no step, and the next good save removes it.
+A step without a manifest is therefore not an unfinished one, but a damaged one.
+
+Checksums are SHA-256 of pieces of 64 MiB, so that many threads share the work on one large file too: 1.8 GB/s for each
+thread where the processor has instructions for it. The manifest ends with the checksum of its own text.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxlab.messages import say
+
+NAME = 'manifest.json'
+PIECE = 64 << 20  # bytes
+_BLOCK = 1 << 20  # bytes read at once
+_THREADS = min(16, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file of a step that is not what was saved."""
+
+    file: str  # relative to the step's folder
+    what: str  # in the reader's language
+
+
+def steps(folder: Path) -> list[int]:
+    """Returns the saved steps in a folder of checkpoints, in order, good or damaged."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+
+
+def write(folder: Path, step: int) -> None:
+    """Flushes all files of a step to the disk, and then writes the manifest, itself flushed.
+
+    Args:
+      folder: where the files of the step lie.
+      step: its number, which goes on record: a folder that was renamed is no other step.
+
+    Raises:
+      OSError: something cannot be read, written or flushed; then there is no manifest.
+    """
+    files = sorted(file for file in folder.rglob('*') if file.is_file() and file.name != NAME)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(flush, [*files, *(entry for entry in folder.rglob('*') if entry.is_dir())]))
+        sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+        found = dict(zip(pieces := _pieces(sizes), pool.map(lambda piece: _digest(folder, *piece), pieces)))
+    about: dict[str, Any] = {'step': step, 'piece': PIECE, 'files': {}}
+    for name, size in sizes.items():
+        sums = [digest for (of, _), digest in found.items() if of == name]
+        about['files'][name] = {'bytes': size, 'sha256': sums}
+    new = folder / f'.{NAME}.new'
+    new.write_text(json.dumps({**about, 'sha256': _own_sum(about)}, indent=1) + '\n', 'utf-8')
+    flush(new)
+    new.replace(folder / NAME)
+    flush(folder)
+
+
+def damage(folder: Path, step: int, parts: Collection[str] = (), share: tuple[int, int] = (0, 1)) -> list[Damage]:
+    """Returns what is damaged of a saved step; nothing where all is as it was saved.
+
+    Args:
+      folder: where the files of the step lie.
+      step: its number.
+      parts: its items that are looked at, such as 'params', beside what belongs to all of them; none: every one.
+      share: (number, count): which share of the files is looked at, so that processes share the work.
+    """
+    try:
+        text = (folder / NAME).read_text('utf-8')
+    except FileNotFoundError:
+        return [Damage(NAME, say('missing'))]
+    except UnicodeDecodeError:
+        return [Damage(NAME, say('other bytes than were saved'))]
+    except OSError as error:
+        return [Damage(NAME, say('cannot be read ({error})', error=error.strerror))]
+    try:
+        about = json.loads(text)
+        own = about.pop('sha256')
+        # The text itself is compared: a space more or less is damage, too.
+        if own != _own_sum(about) or text != json.dumps({**about, 'sha256': own}, indent=1) + '\n':
+            return [Damage(NAME, say('other bytes than were saved'))]
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return [Damage(NAME, say('other bytes than were saved'))]
+    if about['step'] != step:
+        return [Damage(NAME, say('it is that of step {step}', step=about['step']))]
+
+    found: list[Damage] = []
+    sizes: dict[str, int] = {}
+    for name, file in about['files'].items():
+        item, _, below = name.partition('/')
+        if parts and below and item not in parts:
+            continue
+        try:
+            size = (folder / name).stat().st_size
+        except FileNotFoundError:
+            found.append(Damage(name, say('missing')))
+        except OSError as error:
+            found.append(Damage(name, say('cannot be read ({error})', error=error.strerror)))
+        else:
+            sizes[name] = size
+            if size != file['bytes']:
+                found.append(Damage(name, say('{size} bytes instead of {saved}', size=size, saved=file['bytes'])))
+    if found:
+        return found  # no need to read anything
+    wrong: dict[str, str] = {}
+    pieces = _pieces(sizes)[share[0] :: share[1]]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for (name, number), digest in zip(pieces, pool.map(lambda piece: _try_digest(folder, *piece), pieces)):
+            if isinstance(digest, OSError):
+                wrong.setdefault(name, say('cannot be read ({error})', error=digest.strerror))
+            elif digest != about['files'][name]['sha256'][number]:
+                wrong.setdefault(name, say('other bytes than were saved'))
+    return [Damage(name, what) for name, what in wrong.items()]
+
+
+def told(found: Iterable[Damage]) -> str:
+    """Returns the first damaged file and what is wrong with it, and how many more there are, on one line."""
+    first, *others = found
+    if others:
+        return say('{file}: {what}; and {count} more', file=first.file, what=first.what, count=len(others))
+    return f'{first.file}: {first.what}'
+
+
+def flush(path: Path) -> None:
+    """Makes what was written to a file, or the names within a folder, outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _pieces(sizes: dict[str, int]) -> list[tuple[str, int]]:
+    """Returns (file, number of its piece) for all pieces; an empty file has one."""
+    return [(name, number) for name, size in sizes.items() for number in range(max(1, -(-size // PIECE)))]
+
+
+def _digest(folder: Path, name: str, number: int) -> str:
+    digest, left = hashlib.sha256(), PIECE
+    with open(folder / name, 'rb', buffering=0) as file:
+        file.seek(number * PIECE)
+        while left and (block := file.read(min(left, _BLOCK))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()
+
+
+def _try_digest(folder: Path, name: str, number: int) -> str | OSError:
+    try:
+        return _digest(folder, name, number)
+    except OSError as error:
+        return error
+
+
+def _own_sum(about: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
