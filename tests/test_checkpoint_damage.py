@@ -15,6 +15,7 @@ from jaxlab.checkpoint import Checkpoints
 from jaxlab.errors import UserError
 from jaxlab.step import TrainState
 from jaxlab.trust import manifest
+from jaxlab.trust.numbers import start as healthy
 from tests.experiments import message
 
 NEWEST, OLDER = 20, 10
@@ -24,7 +25,9 @@ def state(step):
     """A small state with everything in it: parameters, their average, moments, a key."""
     params = {'w': jax.random.normal(jax.random.key(step), (4, 3)), 'b': {'c': jnp.arange(5) + step}}
     n = jnp.int32(step)
-    return TrainState(n, params, {'mean': jnp.ones(2)}, ({'mu': params},), jax.random.key(1), params, jnp.int32(0))
+    return TrainState(
+        n, params, {'mean': jnp.ones(2)}, ({'mu': params},), jax.random.key(1), params, jnp.int32(0), healthy()
+    )
 
 
 def wanted():

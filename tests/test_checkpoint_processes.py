@@ -28,17 +28,17 @@ from ml_collections import ConfigDict
 from jaxlab.best import Best
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.step import TrainState
-from jaxlab.trust import manifest
+from jaxlab.trust import manifest, numbers
 
 
 def state(step):
     w = jnp.arange(8.0) + step
-    return TrainState(jnp.int32(step), {'w': w}, {}, (), jax.random.key(0), {}, jnp.int32(0))
+    return TrainState(jnp.int32(step), {'w': w}, {}, (), jax.random.key(0), {}, jnp.int32(0), numbers.start())
 
 
 mesh = jax.make_mesh((2,), ('data',))
 split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (['data'], []))
-shardings = TrainState(whole, {'w': split}, {}, (), whole, {}, whole)
+shardings = TrainState(whole, {'w': split}, {}, (), whole, {}, whole, jax.tree.map(lambda _: whole, numbers.start()))
 checkpoints = Checkpoints(Path(workdir), 2)
 if what == 'save':
     for step in (1, 2, 3):
