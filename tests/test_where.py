@@ -68,8 +68,8 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
     },
     'the gradient norm of each layer in the log': {
         'jaxlab/step.py': (
-            "'gradient_norm': optax.tree.norm(gradients),",
-            "'gradient_norm': optax.tree.norm(gradients),\n"
+            "'gradient_norm': norms[-1],",
+            "'gradient_norm': norms[-1],\n"
             "                **{f'norm/{k}': optax.tree.norm(v) for k, v in gradients['stack'].items()},",
         ),
     },
