@@ -85,11 +85,11 @@ def test_large_outputs_are_made_for_some_rows_at_a_time(monkeypatch):
 
 
 def test_outputs_are_split_over_devices_first(monkeypatch):
-    monkeypatch.setattr(evaluation, 'OUTPUTS', 100)
+    monkeypatch.setattr(evaluation, 'OUTPUTS', 200)
     outputs = {'logits': np.zeros((16, 25), np.float32)}  # a row is 100 bytes
-    assert evaluation.micro_batches(outputs, 16, 1) == 16
+    assert evaluation.micro_batches(outputs, 16, 1) == 8
     with jax.set_mesh(layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
-        assert evaluation.micro_batches(outputs, 16, 1) == 4
+        assert evaluation.micro_batches(outputs, 16, 1) == 2
 
 
 def test_rows_that_only_fill_the_last_batch_do_not_count():

@@ -68,7 +68,8 @@ def test_bfloat16_sums_in_float32(of_table):
     np.testing.assert_allclose(value, wanted[0], rtol=1e-6)
     for one, other in zip(found, wanted[1], strict=True):
         np.testing.assert_allclose(one.astype(jnp.float32), other, rtol=0, atol=2e-2 * np.abs(other).max())
-    rounded = found[1].astype(jnp.bfloat16).astype(of_table) == found[1]
+    by_table = jax.grad(lambda table: cross_entropy(x, table, targets, mask, chunk=5))(table)
+    rounded = by_table.astype(jnp.bfloat16).astype(of_table) == by_table
     assert rounded.all() == (of_table == jnp.bfloat16)  # a sum of chunks in float32 is not rounded on the way
 
 
@@ -202,7 +203,7 @@ def test_inside_a_shard_map_each_device_has_its_own_rows(float64):
 
     def on_each(x, table, targets, mask):
         value, (by_x, by_table, _) = value_and_gradients(
-            cross_entropy, x, table, targets, mask, chunk=4, dtype=jnp.float64
+            cross_entropy, x, table, targets, mask, chunk=3, dtype=jnp.float64
         )
         return jax.lax.psum((value, by_table), ('data', 'fsdp')), by_x
 
