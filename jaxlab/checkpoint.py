@@ -115,7 +115,7 @@ class _Keep:
 
 
 _PARTS = ('params', 'extra', 'average')
-_TRAINING = ('step', 'opt_state', 'key', 'data_offset')  # what only training wants
+_TRAINING = ('step', 'opt_state', 'key', 'data_offset', 'health')  # what only training wants
 
 
 def _items(state: TrainState) -> dict[str, Any]:

@@ -60,6 +60,11 @@ def experiment() -> ConfigDict:
                 'compute': 'auto',  # float32, bfloat16, float64; auto: bfloat16 on GPU and TPU, else float32
                 'parameters': 'float32',  # of parameters and optimizer state
             },
+            'numbers': {
+                # Updates from a loss or gradient that is not finite are always left out; what else is, and when to end.
+                'spike': 0.0,  # a loss so many times its usual distance above the usual loss is left out too; 0: none
+                'patience': 10,  # so many left out in a row end the run
+            },
             'checkpoint': {
                 'every': 500,  # steps between two saves; the last step and Ctrl-C save as well
                 'keep': 2,  # the newest so many are kept
@@ -266,6 +271,8 @@ def check(config: ConfigDict) -> ConfigDict:
         'batch_size': 1,
         'accumulate': 1,
         'steps_per_call': 1,
+        'numbers.spike': 0,
+        'numbers.patience': 1,
         'checkpoint.every': 1,
         'checkpoint.keep': 1,
         'evaluate.every': 0,

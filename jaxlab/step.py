@@ -22,6 +22,7 @@ from jaxlab.optim import Optimizer
 from jaxlab.parallel import layout
 from jaxlab.parameter_groups import merge
 from jaxlab.task import Batch, Task, Term, Terms, Tree
+from jaxlab.trust import numbers
 
 
 class TrainState(struct.PyTreeNode):
@@ -34,6 +35,7 @@ class TrainState(struct.PyTreeNode):
     key: jax.Array  # the run's random key; step n uses fold_in(key, n), so no key is ever carried from step to step
     average: Tree  # exponential moving average of params; {} when there is none
     data_offset: jax.Array  # [] int32: step n trains on batch n + data_offset
+    health: numbers.Health  # which updates were left out, and what a usual loss is
 
 
 Step = Callable[[TrainState, Tree, Any], tuple[TrainState, Terms]]
@@ -48,10 +50,12 @@ def init(task: Task, optimizers: Sequence[Optimizer], average: float, shapes: An
     )
     start = jnp.zeros((), jnp.int32)
     copy = jax.tree.map(jnp.copy, params) if average else {}  # a copy: both are donated to the step
-    return TrainState(start, params, extra, opt_state, jax.random.fold_in(key, 1), copy, start)
+    return TrainState(start, params, extra, opt_state, jax.random.fold_in(key, 1), copy, start, numbers.start())
 
 
-def make_step(task: Task, optimizers: Sequence[Optimizer], *, accumulate: int = 1, average: float = 0.0) -> Step:
+def make_step(
+    task: Task, optimizers: Sequence[Optimizer], *, accumulate: int = 1, average: float = 0.0, spike: float = 0.0
+) -> Step:
     """Returns the pure step of a task.
 
     Args:
@@ -59,11 +63,13 @@ def make_step(task: Task, optimizers: Sequence[Optimizer], *, accumulate: int = 
       optimizers: one for each phase of the task.
       accumulate: how many micro-batches the batch is cut into; the result equals that of the whole batch.
       average: decay of the moving average of the parameters; 0: none.
+      spike: how far a loss may leap; see `numbers.judge`.
 
     Returns:
       step(state, frozen, batch) -> (state, terms). `frozen` holds parameters that are used and never trained, under
       their own names: an argument of the step, and not saved with every checkpoint. The terms are those of the loss
-      and, with weight 0, what people want to see beside it: 'gradient_norm' and 'learning_rate'.
+      and, with weight 0, what people want to see beside it: 'gradient_norm', 'learning_rate', and how many updates
+      were 'skipped', in all and 'skipped_in_a_row'. Such an update leaves all but the count of steps as it was.
     """
 
     def step(state: TrainState, frozen: Tree, batch: Batch) -> tuple[TrainState, Terms]:
@@ -71,6 +77,8 @@ def make_step(task: Task, optimizers: Sequence[Optimizer], *, accumulate: int = 
         micro_batches = cut(batch, accumulate)
         params, extra, opt_states = state.params, state.extra, list(state.opt_state)
         report: dict[str, Term] = {}
+        losses: list[jax.Array] = []
+        norms: list[jax.Array] = []
         for number, (phase, optimizer) in enumerate(zip(task.phases, optimizers, strict=True)):
             loss = getattr(task, phase.loss)
             for turn in range(phase.repeat):
@@ -80,15 +88,20 @@ def make_step(task: Task, optimizers: Sequence[Optimizer], *, accumulate: int = 
                 value = mean_loss(terms)
                 updates, opt_states[number], rate = optimizer.update(gradients, opt_states[number], trained, value)
                 params = merge(rest, optax.apply_updates(trained, updates))
-            shown = {'gradient_norm': optax.tree.norm(gradients), 'learning_rate': rate}
+                losses, norms = [*losses, value], [*norms, optax.tree.norm(gradients)]
+            shown = {'gradient_norm': norms[-1], 'learning_rate': rate}
             of = '' if len(task.phases) == 1 else f'/{phase.loss}'
             assert not report.keys() & terms.keys(), f'two phases have terms of one name: {list(terms)}'
             report |= {**terms, **{name + of: Term(value, jnp.ones(()), weight=0.0) for name, value in shown.items()}}
         averaged = state.average
         if average:
             averaged = jax.tree.map(lambda old, new: old + (1 - average) * (new - old), averaged, params)
-        opt_state = tuple(opt_states)
-        state = state.replace(step=state.step + 1, params=params, extra=extra, opt_state=opt_state, average=averaged)
+        good, health = numbers.judge(state.health, losses, norms, spike)
+        new = {'params': params, 'extra': extra, 'opt_state': tuple(opt_states), 'average': averaged}
+        kept = numbers.choose(good, new, {name: getattr(state, name) for name in new})
+        state = state.replace(step=state.step + 1, health=health, **kept)
+        counts = {'skipped': health.skipped, 'skipped_in_a_row': health.in_a_row}
+        report |= {name: Term(count.astype(float), jnp.ones(()), weight=0.0) for name, count in counts.items()}
         return state, report
 
     return step

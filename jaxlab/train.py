@@ -28,6 +28,7 @@ from jaxlab.observers import Compiled, Observer, Run
 from jaxlab.observers.meter import Meter
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
+from jaxlab.trust import numbers
 from jaxlab.trust.ledger import Ledger
 from jaxlab.trust.stop import Stop
 
@@ -74,7 +75,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
 
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
-        step = steps.make_step(task, optimizers, accumulate=config.accumulate, average=config.average)
+        how = {'accumulate': config.accumulate, 'average': config.average, 'spike': config.numbers.spike}
+        step = steps.make_step(task, optimizers, **how)
         step, given, given_shardings = calls.prepare(step, batch, mesh, config.steps_per_call)
         arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(given, given_shardings)
         compiling_since = time.monotonic()
@@ -109,6 +111,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
 
         def observe(n: int, terms: steps.Terms) -> None:
             jax.block_until_ready(terms)  # the host is never more than one call ahead, so a stop is heard soon
+            numbers.check(n, terms, config.numbers.patience)
             if due(n, config.log.every):
                 tell(n, meter.row(n, terms))
 

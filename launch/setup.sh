@@ -56,6 +56,7 @@ chinese() {
     '--device needs a value: cpu, cuda or tpu.') echo '--device 需要一个值：cpu、cuda 或 tpu。' ;;
     "%s cannot make a virtual environment. Install what it lacks and try again: apt install python%s-venv (elsewhere: the package that holds Python's venv and ensurepip)")
       echo '%s 无法建立虚拟环境。请安装它缺少的包再试：apt install python%s-venv（其他系统：含有 Python 的 venv 和 ensurepip 的包）' ;;
+    '%s is a link, and must be made anew: remove the link and try again.') echo '%s 是一个链接，而它需要重新建立：请删除该链接再试。' ;;
     'would make %s with %s') echo '将会建立 %s，使用 %s' ;;
     'making %s with %s') echo '正在建立 %s，使用 %s' ;;
     '%s could not make %s: see above.') echo '%s 没能建立 %s：原因见上。' ;;
@@ -171,6 +172,8 @@ can_install() {
 make_venv() {
   local base version
   base=$(find_python)
+  # To make it anew empties the folder: that of somebody else, if it is a link.
+  [[ ! -L $venv ]] || fail '%s is a link, and must be made anew: remove the link and try again.' "$venv"
   if ! "$base" -c 'import ensurepip, venv' 2>/dev/null; then
     version=$("$base" -c "$version_of")
     fail "%s cannot make a virtual environment. Install what it lacks and try again: apt install python%s-venv (elsewhere: the package that holds Python's venv and ensurepip)" \
@@ -286,6 +289,7 @@ set_up() {
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
   extras=''
   arguments=()
+  previous=''
   for argument in "$@"; do
     case $argument in
       --extras=*) extras=${argument#*=} ;;
@@ -294,9 +298,13 @@ if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
         sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit
         ;;
-      *) arguments+=("$argument") ;;
+      *)
+        [[ $argument == --device || $argument == --device=* || $previous == --device ]] ||
+          fail '%s is not a flag of setup.sh: it knows --device, --extras and --dry_run.' "$argument"
+        arguments+=("$argument")
+        ;;
     esac
+    previous=$argument
   done
   set_up "${extras//,/ }" ${arguments[@]+"${arguments[@]}"}
-  ((${#rest[@]} == 0)) || fail '%s is not a flag of setup.sh: it knows --device, --extras and --dry_run.' "${rest[0]}"
 fi

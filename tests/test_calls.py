@@ -13,6 +13,7 @@ from jaxlab import train as loop
 from jaxlab.config import spec
 from jaxlab.observers.tracker import Tracker
 from jaxlab.parallel import layout
+from jaxlab.trust import numbers
 from tests.experiments import tiny, write_corpus
 
 
@@ -63,7 +64,7 @@ def counting(state, frozen, batch):
 
 def state_of(params):
     zero = jnp.zeros((), jnp.int32)
-    return steps.TrainState(zero, params, {}, (), jax.random.key(0), {}, zero)
+    return steps.TrainState(zero, params, {}, (), jax.random.key(0), {}, zero, numbers.start())
 
 
 @pytest.mark.parametrize('count', [1, 3, 4])

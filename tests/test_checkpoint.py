@@ -10,11 +10,12 @@ from jaxlab.best import Best
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.errors import UserError
 from jaxlab.step import TrainState
+from jaxlab.trust import numbers
 
 
 def state(step):
     n = jnp.int32(step)
-    return TrainState(n, {'w': jnp.full(3, float(step))}, {}, (), jax.random.key(0), {}, jnp.int32(0))
+    return TrainState(n, {'w': jnp.full(3, float(step))}, {}, (), jax.random.key(0), {}, jnp.int32(0), numbers.start())
 
 
 def kept(folder, keep, bests):

@@ -21,7 +21,7 @@ ARROWS = {
     'models': {'nn', 'parallel'},
     'tasks': {'task', 'decode', 'models', 'nn', 'parallel'},
     'task': set(),
-    'step': {'task', 'optim', 'parallel', 'parameter_groups'},
+    'step': {'task', 'optim', 'parallel', 'parameter_groups', 'trust'},
     'config': set(),
     'config_text': {'config'},
     'best': {'scores'},

@@ -31,6 +31,7 @@ from jaxlab.nn.parameter import parameter
 from jaxlab.parallel import layout
 from jaxlab.task import Term
 from jaxlab.tasks.language_model import LanguageModel
+from jaxlab.trust import numbers
 
 ROWS, LENGTH, VOCABULARY, STEPS = 16, 8, 21, 3
 ROWS_SPLIT = PartitionSpec(('data', 'fsdp'))
@@ -127,7 +128,9 @@ def train(task, params, mesh, micro_batches=1, learning_rate=0.125, schedule=CON
         node = spec('optim.momentum', learning_rate=learning_rate, momentum=0.9, clip=0.0, schedule=schedule)
         optimizer = build(node, names, count, key='optimizer')
         start = jnp.zeros((), jnp.int32)
-        state = steps.TrainState(start, params, {}, (optimizer.init(params),), jax.random.key(1), {}, start)
+        state = steps.TrainState(
+            start, params, {}, (optimizer.init(params),), jax.random.key(1), {}, start, numbers.start()
+        )
         shardings = layout.state_shardings(jax.eval_shape(lambda: state), names, mesh)
         step = steps.make_step(task, [optimizer], accumulate=micro_batches)
         step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))

@@ -61,6 +61,7 @@ TABLE: dict[str, str] = {
     'loss {value}': '损失 {value}',
     'learning rate {value}': '学习率 {value}',
     'gradient norm {value}': '梯度范数 {value}',
+    '{value} updates left out': '跳过 {value} 次更新',
     '{value} tokens/s': '{value} 词元/秒',
     '{value} examples/s': '{value} 样本/秒',
     '{value} of memory': '内存 {value}',

@@ -52,14 +52,15 @@ def cross_entropy(
     b, t, _ = x.shape
     vocabulary = vocabulary or len(table)
     chunk = min(chunk or chunk_length(b, t, *table.shape), t)
-    mask = _noticed(targets, mask.astype(dtype), vocabulary)
+    targets, mask = _noticed(targets, mask.astype(dtype), vocabulary)
     return _total(x, table, targets, mask, vocabulary, label_smoothing, jnp.dtype(dtype), chunk)
 
 
 def of_logits(logits: jax.Array, targets: jax.Array, mask: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
     """`cross_entropy` of logits [b t v] that are there already, as of a model that has no output table."""
+    targets, mask = _noticed(targets, mask, logits.shape[-1])
     nats, _ = _nats(logits, targets, logits.shape[-1], label_smoothing)
-    return jnp.sum(nats * _noticed(targets, mask, logits.shape[-1]))
+    return jnp.sum(nats * mask)
 
 
 def chunk_length(b: int, t: int, v: int, d: int) -> int:
@@ -74,9 +75,10 @@ def chunk_length(b: int, t: int, v: int, d: int) -> int:
     return -(-t // chunks)  # of equal length, but for the last
 
 
-def _noticed(targets: jax.Array, mask: jax.Array, vocabulary: int) -> jax.Array:
-    """The mask, NaN where a target counts that is no token."""
-    return jnp.where((mask == 0) | ((targets >= 0) & (targets < vocabulary)), mask, jnp.nan)
+def _noticed(targets: jax.Array, mask: jax.Array, vocabulary: int) -> tuple[jax.Array, jax.Array]:
+    """Targets that are all tokens, and the mask, NaN where one counts that was none."""
+    known = (targets >= 0) & (targets < vocabulary)
+    return jnp.where(known, targets, 0), jnp.where(known | (mask == 0), mask, jnp.nan)
 
 
 def _gathered(table: jax.Array, dtype: np.dtype) -> jax.Array:
@@ -158,17 +160,18 @@ def _nats(
     logits: jax.Array, targets: jax.Array, vocabulary: int, label_smoothing: float
 ) -> tuple[jax.Array, jax.Array]:
     """The losses [b c] of logits [b c v], and their gradients by the logits [b c v]."""
-    # Numbers are picked by comparing and not by indexing: where v is split over devices, each has its part of the sum.
-    places = jnp.arange(logits.shape[-1])
     largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
     weights = jnp.exp(logits - largest)
     whole = weights.sum(-1, keepdims=True)
-    real = places < vocabulary
-    expected = (1 - label_smoothing) * (real & (places == targets[..., None]))
+    expected = (1 - label_smoothing) * jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
+    # A comparison and not an index: where v is split over devices, each has its part of it.
+    places = jnp.arange(logits.shape[-1])
+    chances = (1 - label_smoothing) * (places == targets[..., None])
     if label_smoothing:
-        expected += jnp.where(real, label_smoothing / vocabulary, 0)
-    mean = jnp.where(expected > 0, expected * logits, 0).sum(-1)  # 0 times the -inf of what pads the table is not 0
-    return jnp.log(whole[..., 0]) + largest[..., 0] - mean, weights / whole - expected
+        real = places < vocabulary
+        expected += label_smoothing / vocabulary * jnp.where(real, logits, 0).sum(-1)
+        chances += jnp.where(real, label_smoothing / vocabulary, 0)
+    return jnp.log(whole[..., 0]) + largest[..., 0] - expected, weights * (1 / whole) - chances
 
 
 def _over_chunks(add: Callable[..., Any], start: Any, arrays: tuple[jax.Array, ...], chunk: int) -> tuple[Any, Any]:

@@ -28,7 +28,8 @@ class Meter:
         """Returns {'train/loss': …, …}. It reads from the devices: call it when the next step is under way."""
         terms = jax.tree.map(float, jax.device_get(dict(terms)))
         row = {'train/loss': mean_loss(terms)}
-        row |= {f'train/{name}': term.total / term.count for name, term in terms.items() if name != 'loss'}
+        hidden = {'loss', 'skipped_in_a_row'} | ({'skipped'} if not terms['skipped'].total else set())
+        row |= {f'train/{name}': term.total / term.count for name, term in terms.items() if name not in hidden}
         now = time.perf_counter()
         seconds = (now - self._time) / max(n - self._step, 1)
         if seconds > 0:  # not nan

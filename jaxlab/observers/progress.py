@@ -19,6 +19,7 @@ LEARNING = {
     'loss': '.4f',
     'learning_rate': '.2e',
     'gradient_norm': '.2f',
+    'skipped': ',.0f',
     'tokens_per_second': ',.0f',
     'examples_per_second': ',.1f',
 }

@@ -31,6 +31,7 @@ WORDS: dict[str, Callable[[str], str]] = {
     'loss': lambda value: say('loss {value}', value=value),
     'learning_rate': lambda value: say('learning rate {value}', value=value),
     'gradient_norm': lambda value: say('gradient norm {value}', value=value),
+    'skipped': lambda value: say('{value} updates left out', value=value),
     'tokens_per_second': lambda value: say('{value} tokens/s', value=value),
     'examples_per_second': lambda value: say('{value} examples/s', value=value),
     'mfu': lambda value: f'MFU {value}',

@@ -282,6 +282,7 @@ def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh) -> Any:
         key=NamedSharding(mesh, PartitionSpec()),
         average=shardings(abstract.average, names_tree, mesh) if abstract.average else {},
         data_offset=NamedSharding(mesh, PartitionSpec()),
+        health=shardings(abstract.health, nameless.health, mesh),
     )
     _check_used(found.params, mesh)
     return found

@@ -209,7 +209,7 @@ def _cautions(record: Record) -> Html:
 
 def _terms(record: Record) -> list[str]:
     """Terms that a task adds to its loss: what is logged beside the loss, and is no property of the step."""
-    known = ('loss', 'gradient_norm', 'learning_rate')
+    known = ('loss', 'gradient_norm', 'learning_rate', 'skipped')
     return [
         name
         for name in record.series

@@ -11,6 +11,7 @@ MEASURES = {
     'accuracy': 'Accuracy',
     'learning_rate': 'Learning rate',
     'gradient_norm': 'Gradient norm',
+    'skipped': 'Updates left out, in all',
     'tokens_per_second': 'Tokens per second',
     'examples_per_second': 'Examples per second',
 }
@@ -38,6 +39,7 @@ CHINESE = {
     'This page was written at {time}.': '本页写于 {time}。',
     'Held-out loss': '留出损失',
     'Training loss': '训练损失',
+    'Updates left out, in all': '累计跳过的更新',
     'best: {value} at step {step}': '最佳：第 {step} 步的 {value}',
     'mean of the last {count} rows': '最后 {count} 行的平均',
     'median': '中位数',

@@ -24,7 +24,7 @@ import record
 import rounds
 import torch
 
-from jaxlab import optim, train
+from jaxlab import calls, optim, train
 from jaxlab import step as training_step
 from jaxlab.allocator import keep_freed_memory
 from jaxlab.config import spec
@@ -55,26 +55,31 @@ def batches(size: gpt_peer.Size, number: int) -> list[dict[str, np.ndarray]]:
 Run = Callable[[], list[float]]  # some steps; returns their losses
 
 
-def make_ours(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], mesh: Any) -> tuple[Run, Any]:
-    """Returns a run of jaxlab's own step, compiled as `jaxlab.train` compiles it, and the parameters it starts from."""
+def make_ours(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], mesh: Any, most: int) -> tuple[Run, Any]:
+    """Returns a run of jaxlab's own step, compiled as `jaxlab.train` compiles it, and the parameters it starts from.
+
+    `most` is `config.steps_per_call`. Of several steps in a call, the losses are those of the last.
+    """
     task = language_model.make(gpt_peer.ours(size))
     shapes = layout.global_shapes(data[0], size.batch)
     names = layout.names(jax.eval_shape(task.init, jax.random.key(0), shapes)[0])
     schedule = spec('schedules.constant')
     optimizers = [optim.adamw(names, 100, learning_rate=RATE, weight_decay=DECAY, schedule=schedule, clip=0.0)]
     state = jax.jit(lambda key: training_step.init(task, optimizers, 0.0, shapes, key))(jax.random.key(0))
-    sharding = layout.batch_sharding(mesh)
     shardings = layout.state_shardings(jax.eval_shape(lambda: state), names, mesh)
     state = jax.device_put(state, shardings)
     params = jax.device_get(state.params)
-    arguments: Any = layout.with_shardings(state, shardings), {}, layout.with_shardings(shapes, sharding)
-    compiled = train.compile_step(training_step.make_step(task, optimizers), arguments, mesh)
+    step, given, given_shardings = calls.prepare(training_step.make_step(task, optimizers), shapes, mesh, most)
+    arguments: Any = layout.with_shardings(state, shardings), {}, layout.with_shardings(given, given_shardings)
+    compiled = train.compile_step(step, arguments, mesh)
+    ends = calls.ends(0, len(data), most, ())
+    batches = calls.batches(data.__getitem__, 0, ends, most)
 
     def run() -> list[float]:
         nonlocal state
         losses = []
-        for batch in data:
-            state, terms = compiled(state, {}, layout.place(batch, sharding))
+        for call in range(len(ends)):
+            state, terms = compiled(state, {}, layout.place(batches(call), given_shardings))
             losses.append(terms['loss'])
         return [float(term.total / term.count) for term in losses]
 
@@ -117,7 +122,7 @@ def make_theirs(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], params: 
 SIDES = ('jaxlab', 'torch eager', 'torch compiled')
 
 
-def serve(side: str, size: gpt_peer.Size, steps: int) -> None:
+def serve(side: str, size: gpt_peer.Size, steps: int, most: int) -> None:
     """Is one side of the comparison: says its first losses, then trains `steps` more steps whenever it is asked to."""
     torch.set_num_threads(record.machine()['cores'])
     torch.backends.cuda.matmul.allow_tf32 = True
@@ -126,7 +131,7 @@ def serve(side: str, size: gpt_peer.Size, steps: int) -> None:
     data = batches(size, steps)
     mesh = layout.make_mesh({'data': 1})
     with jax.set_mesh(mesh):
-        run, params = make_ours(size, data, mesh)
+        run, params = make_ours(size, data, mesh, most)
         if side != 'jaxlab':
             run = make_theirs(size, data, params, compiled=side == 'torch compiled')
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -139,20 +144,24 @@ def main() -> None:
     arguments.add_argument('--size', default='10m', choices=gpt_peer.SIZES)
     arguments.add_argument('--rounds', type=int, default=15)
     arguments.add_argument('--steps', type=int, default=0, help='in a round; default: about two seconds of them')
+    arguments.add_argument('--steps_per_call', type=int, default=0, help='of ours; default: what suits the size')
     arguments.add_argument('--side', default='', choices=SIDES, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     size = gpt_peer.SIZES[options.size]
     steps = options.steps or {'10m': 2, '0.8m': 40, 'gpt2': 20}[options.size]
+    most = options.steps_per_call or {'10m': 1, '0.8m': 10, 'gpt2': 1}[options.size]
     if options.side:
-        serve(options.side, size, steps)
+        serve(options.side, size, steps, most)
         return
 
-    shared = (__file__, f'--size={options.size}', f'--steps={steps}')
+    shared = (__file__, f'--size={options.size}', f'--steps={steps}', f'--steps_per_call={most}')
     workers = {side: rounds.Worker(*shared, f'--side={side}') for side in SIDES}
     said = {side: worker.said for side, worker in workers.items()}
     for side, words in said.items():
-        print(f'{side:16} first losses {words["losses"][:5]}', flush=True)
-    losses = np.array([words['losses'] for words in said.values()])
+        print(f'{side:16} losses {words["losses"][:5]}', flush=True)
+    ours = said['jaxlab']['losses']
+    every = steps // len(ours)  # of several steps in a call, ours says the last one's
+    losses = np.array([ours, *(said[side]['losses'][every - 1 :: every] for side in SIDES[1:])])
     apart = np.abs(losses - losses[0]).max()
     about = said['jaxlab']
     assert apart < (0.05 if gpt_peer.on_gpu() else 1e-3), f'not the same training: losses {apart} apart'
@@ -170,6 +179,7 @@ def main() -> None:
         'dtype': about['dtype'],
         'device': about['device'],
         'steps_in_a_round': steps,
+        'steps_per_call': most,
         'rounds': options.rounds,
         'losses_apart': float(f'{apart:.2g}'),
         'reference': best,

@@ -186,6 +186,15 @@ def test_starts_anew_in_a_moved_clone_and_with_another_python(machine: Machine):
     assert 'would make' in machine.plan()
 
 
+def test_a_venv_that_is_a_link_is_not_emptied(machine: Machine):
+    machine.python()
+    (theirs := machine.clone.parent / 'theirs').mkdir()
+    (theirs / 'file').write_text('')
+    (machine.clone / '.venv').symlink_to(theirs)
+    code, output = machine.run('setup.sh')
+    assert code == 2 and 'is a link' in output and (theirs / 'file').exists() and machine.calls('-m venv') == []
+
+
 def test_an_interrupted_installation_goes_on(machine: Machine):
     machine.python()
     offline = Path(f'{machine.log}.offline')
@@ -267,7 +276,9 @@ def test_device_overrides(machine: Machine):
     for wrong in (['--device=gpu'], ['--device']):
         code, output = machine.run('setup.sh', *wrong)
         assert code == 2 and len(output.splitlines()) == 1 and 'cpu, cuda' in output
-    assert machine.run('setup.sh', '--colour')[0] == 2
+    machine.calls('')
+    code, output = machine.run('setup.sh', '--device=cpu', '--colour')
+    assert code == 2 and 'it knows --device' in output and machine.calls('install') == [], 'nothing was installed'
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from jaxlab.observers.meter import Meter
 from jaxlab.task import Term
 from tests.experiments import tiny, write_corpus
 
-TERMS = {'loss': Term(8.0, 4.0), 'z': Term(6.0, 4.0, 0.5)}
+SKIPPED = {name: Term(0.0, 1.0, 0.0) for name in ('skipped', 'skipped_in_a_row')}
+TERMS = {'loss': Term(8.0, 4.0), 'z': Term(6.0, 4.0, 0.5), **SKIPPED}
 CONFIG = ConfigDict({'batch_size': 32, 'steps': 100})
 
 
@@ -37,6 +38,12 @@ def test_rates(monkeypatch):
         'train/mfu': pytest.approx(0.25),
         'train/seconds_left': pytest.approx(16),
     }
+
+
+def test_updates_that_were_left_out_are_told_once_there_are_some():
+    meter = Meter(CONFIG, {}, 0, Compiled(1.0, 0, 0.0, Expected(0, 0, '')))
+    row = meter.row(10, TERMS | {'skipped': Term(3.0, 1.0, 0.0), 'skipped_in_a_row': Term(2.0, 1.0, 0.0)})
+    assert row == {'train/loss': 2.75, 'train/z': 1.5, 'train/skipped': 3.0}
 
 
 def test_what_is_not_known_has_no_key(monkeypatch):
