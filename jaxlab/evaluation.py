@@ -8,11 +8,14 @@ import jax
 from jaxlab import config as configs
 from jaxlab.data.stream import Split
 from jaxlab.messages import say
+from jaxlab.parallel.layout import batch_shards
 from jaxlab.scores import Score
 from jaxlab.step import cut
 from jaxlab.task import Batch, Task, Tree
 
 Evaluate = Callable[[Tree, Tree, Iterable[Batch]], dict[str, float]]
+
+OUTPUTS = 1 << 29  # bytes of what `predict` returns that may always be there at once on each device
 
 
 def make_scores(names: Sequence[str]) -> list[Score]:
@@ -24,8 +27,10 @@ def make_evaluate(task: Task, scores: Sequence[Score], accumulate: int = 1) -> E
     """Returns evaluate(params, extra, batches) -> {'loss': 2.1, …}, compiled once.
 
     Batches are on the devices. Sums stay there from batch to batch, and the host reads them once, at the end. A batch
-    is looked at in `accumulate` micro-batches: what is too large to train on whole is too large to evaluate whole.
+    is looked at in `accumulate` micro-batches: what is too large to train on whole is too large to evaluate whole. It
+    is looked at in more where the outputs would be large: scores may see all logits, of which training never has many.
     """
+    predict = jax.jit(task.predict)  # traced once, though only its shapes are wanted at first
 
     @jax.jit
     def start() -> list[Any]:
@@ -34,10 +39,13 @@ def make_evaluate(task: Task, scores: Sequence[Score], accumulate: int = 1) -> E
     @jax.jit
     def add(carries: list[Any], params: Tree, extra: Tree, batch: Batch) -> list[Any]:
         def one(carries: list[Any], batch: Batch) -> tuple[list[Any], None]:
-            outputs: Mapping[str, jax.Array] = task.predict(params, extra, batch)
+            outputs: Mapping[str, jax.Array] = predict(params, extra, batch)
             return [score.add(carry, outputs, batch) for score, carry in zip(scores, carries, strict=True)], None
 
-        return jax.lax.scan(one, carries, cut(batch, accumulate), unroll=accumulate == 1)[0]
+        number = micro_batches(
+            jax.eval_shape(predict, params, extra, batch), len(jax.tree.leaves(batch)[0]), accumulate
+        )
+        return jax.lax.scan(one, carries, cut(batch, number), unroll=number == 1)[0]
 
     def evaluate(params: Tree, extra: Tree, batches: Iterable[Batch]) -> dict[str, float]:
         carries = start()
@@ -49,6 +57,15 @@ def make_evaluate(task: Task, scores: Sequence[Score], accumulate: int = 1) -> E
         return found
 
     return evaluate
+
+
+def micro_batches(outputs: Any, rows: int, least: int) -> int:
+    """Returns how many micro-batches to cut a batch of `rows` into, at least `least`, so that the outputs of one are
+    not large. `outputs` are those of the whole batch, or their shapes."""
+    shards = batch_shards()
+    each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(outputs)) / shards
+    fitting = [n for n in range(least, rows // shards + 1) if rows % (n * shards) == 0]
+    return next((n for n in fitting if each <= n * OUTPUTS), fitting[-1] if fitting else least)
 
 
 def count(split: Split, wanted: int) -> int:

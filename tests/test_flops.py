@@ -11,6 +11,7 @@ import pytest
 
 from jaxlab import flops
 from jaxlab.models import gpt
+from jaxlab.nn import cross_entropy
 from jaxlab.parallel import layout
 from jaxlab.task import Phase, Term
 from jaxlab.tasks import language_model
@@ -53,6 +54,12 @@ def test_llama():
     llama = model(kv_heads=2, mlp_width=40, positions='rotary', norm='rms', activation='swiglu', bias=False, tied=False)
     block = 2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 40  # half as many keys and values; swiglu has three matrices
     assert count(language_model.make(llama)) == formula(3 * block + V * 16)
+
+
+def test_cross_entropy_in_chunks_is_counted_whole(monkeypatch):
+    monkeypatch.setattr(cross_entropy, 'CHUNK', 1)
+    assert cross_entropy.chunk_length(B, T, V, 16) < T
+    assert count(language_model.make(model())) == GPT2
 
 
 def test_padding_of_the_table_is_computed():

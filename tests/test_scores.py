@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab import config
+from jaxlab import config, evaluation
 from jaxlab.errors import UserError
 from jaxlab.evaluation import make_evaluate, make_scores
+from jaxlab.parallel import layout
 
 ROWS, LENGTH, VOCABULARY = 12, 5, 7
 NAMES = ('accuracy', 'bits_per_byte', 'perplexity')
@@ -65,6 +66,30 @@ def test_scores_are_those_of_the_whole_split(sizes):
 @pytest.mark.parametrize(('sizes', 'accumulate'), [([12], 4), ([4, 8], 2), ([12], 12)])
 def test_micro_batches_change_none(sizes, accumulate):
     assert evaluate(split(), sizes, accumulate=accumulate) == pytest.approx(by_hand(split()), rel=1e-6)
+
+
+def test_large_outputs_are_made_for_some_rows_at_a_time(monkeypatch):
+    made = []
+
+    class Watched(Says):
+        def predict(self, params, extra, batch):
+            made.append(len(batch['logits']))
+            return super().predict(params, extra, batch)
+
+    row = LENGTH * VOCABULARY * 4
+    for most, accumulate, wanted in [(12, 1, 12), (5, 1, 4), (5, 4, 3), (1, 1, 1), (0.5, 2, 1)]:
+        monkeypatch.setattr(evaluation, 'OUTPUTS', most * row)
+        run = make_evaluate(Watched(), make_scores(NAMES), accumulate)
+        assert run(jnp.float32(1), {}, [split()]) == pytest.approx(by_hand(split()), rel=1e-6)
+        assert made[-1] == wanted
+
+
+def test_outputs_are_split_over_devices_first(monkeypatch):
+    monkeypatch.setattr(evaluation, 'OUTPUTS', 200)
+    outputs = {'logits': np.zeros((16, 25), np.float32)}  # a row is 100 bytes
+    assert evaluation.micro_batches(outputs, 16, 1) == 8
+    with jax.set_mesh(layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
+        assert evaluation.micro_batches(outputs, 16, 1) == 2
 
 
 def test_rows_that_only_fill_the_last_batch_do_not_count():

@@ -112,10 +112,10 @@ class GPT(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """What `__call__` makes logits of: features [b t d] and the output table [v d], whose products they are.
 
-        Rows of the table from `vocabulary` on only pad it.
+        The table is the parameter itself, in its own dtype. Its rows from `vocabulary` on only pad it.
         """
         x = self._features(tokens, positions, segments, train)
-        return x.astype(self.dtype), self._output.table.astype(self.dtype)
+        return x.astype(self.dtype), self._output.table
 
     def decode(
         self, tokens: jax.Array, positions: jax.Array, segments: jax.Array, cache: Cache

@@ -21,6 +21,7 @@ from flax.typing import Dtype
 from jaxlab.parallel.layout import batch_shards, constrain
 
 CHUNK = 1 << 22  # logits that a chunk may always have on each device
+TOKENS = 1 << 11  # tokens that a chunk never needs more of on each device
 
 
 def cross_entropy(
@@ -40,8 +41,8 @@ def cross_entropy(
 
     Args:
       x: [b t d], what the output layer sees.
-      table: [v d], of x's dtype: the vectors whose products with x are the logits.
-      targets: int [b t].
+      table: [v d], the vectors whose products with x are the logits; the products are taken in x's dtype.
+      targets: int [b t]. One that is no token makes the sum NaN, unless its mask is 0: so it is noticed.
       mask: [b t], what each token counts.
       vocabulary: rows of the table that are tokens; those after them pad it, and are never predicted. 0: all.
       label_smoothing: the part of the probability that all tokens share, in [0, 1) (arXiv:1512.00567).
@@ -51,11 +52,13 @@ def cross_entropy(
     b, t, _ = x.shape
     vocabulary = vocabulary or len(table)
     chunk = min(chunk or chunk_length(b, t, *table.shape), t)
-    return _total(x, table, targets, mask.astype(dtype), vocabulary, label_smoothing, jnp.dtype(dtype), chunk)
+    targets, mask = _noticed(targets, mask.astype(dtype), vocabulary)
+    return _total(x, table, targets, mask, vocabulary, label_smoothing, jnp.dtype(dtype), chunk)
 
 
 def of_logits(logits: jax.Array, targets: jax.Array, mask: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
     """`cross_entropy` of logits [b t v] that are there already, as of a model that has no output table."""
+    targets, mask = _noticed(targets, mask, logits.shape[-1])
     nats, _ = _nats(logits, targets, logits.shape[-1], label_smoothing)
     return jnp.sum(nats * mask)
 
@@ -63,18 +66,24 @@ def of_logits(logits: jax.Array, targets: jax.Array, mask: jax.Array, label_smoo
 def chunk_length(b: int, t: int, v: int, d: int) -> int:
     """Returns how many tokens of each row are taken at a time: the one place that knows.
 
-    To add a chunk's gradient to the table's takes as long as some products of d tokens: with fewer than a few times d
-    in a chunk, all chunks would take longer than one.
+    To add a chunk's gradient to the table's is to read and write d numbers for each row of the table. The logits of a
+    chunk are several times as much from 4 d tokens on; and its products take far longer from TOKENS on, whatever d is.
     """
-    tokens = max(4 * d, CHUNK // v)  # on each device
-    chunks = -(-t // max(tokens * _parts() // b, 1))
+    tokens = max(min(4 * d, TOKENS), CHUNK // v)  # on each device
+    least = -(-t // max(tokens * batch_shards() // b, 1))
+    chunks = next((n for n in range(least, min(2 * least, t)) if t % n == 0), least)
     return -(-t // chunks)  # of equal length, but for the last
 
 
-def _parts() -> int:
-    """How many parts the devices split the batch into."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return 1 if mesh.empty else batch_shards(mesh)
+def _noticed(targets: jax.Array, mask: jax.Array, vocabulary: int) -> tuple[jax.Array, jax.Array]:
+    """Targets that are all tokens, and the mask, NaN where one counts that was none."""
+    known = (targets >= 0) & (targets < vocabulary)
+    return jnp.where(known, targets, 0), jnp.where(known | (mask == 0), mask, jnp.nan)
+
+
+def _gathered(table: jax.Array, dtype: np.dtype) -> jax.Array:
+    """The table as the products take it; where it is stored in parts, gathered here, once, and not in every turn."""
+    return constrain(table.astype(dtype), 'vocab', 'table')
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6, 7))
@@ -88,9 +97,11 @@ def _total(
     dtype: np.dtype,
     chunk: int,
 ) -> jax.Array:
+    output = _gathered(table, x.dtype)
+
     def add(total: jax.Array, part: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         x, targets, mask = part
-        nats, _ = _nats(_logits(x, table, vocabulary, dtype), targets, vocabulary, label_smoothing)
+        nats, _ = _nats(_logits(x, output, vocabulary, dtype), targets, vocabulary, label_smoothing)
         return total + jnp.sum(nats * mask), None
 
     return _over_chunks(add, jnp.zeros((), dtype), (x, targets, mask), chunk)[0]
@@ -108,16 +119,16 @@ def _forward(
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     """The sum, and its gradients."""
     # The sum over rows is over devices as well. Each keeps its own until the end: else they would meet in every turn.
-    parts = _parts()
+    parts, output = batch_shards(), _gathered(table, x.dtype)
 
     def add(carry: tuple[jax.Array, jax.Array], part: tuple[jax.Array, ...]) -> tuple[tuple, tuple]:
         (total, by_table), (x, targets, mask) = carry, part
-        nats, by_logits = _nats(_logits(x, table, vocabulary, dtype), targets, vocabulary, label_smoothing)
+        nats, by_logits = _nats(_logits(x, output, vocabulary, dtype), targets, vocabulary, label_smoothing)
         by_logits = (by_logits * mask[..., None]).astype(x.dtype)
         rows, by_rows = (array.reshape(parts, -1, array.shape[-1]) for array in (x, by_logits))
         rows, by_rows = constrain(rows, 'batch', None, 'embed'), constrain(by_rows, 'batch', None, 'vocab')
         more = jnp.einsum('srv,srd->svd', by_rows, rows, preferred_element_type=dtype)
-        by_x = jnp.einsum('btv,vd->btd', by_logits, table, preferred_element_type=dtype).astype(x.dtype)
+        by_x = jnp.einsum('btv,vd->btd', by_logits, output, preferred_element_type=dtype).astype(x.dtype)
         by_table = constrain(by_table + more, 'batch', 'vocab', 'table')
         return (total + jnp.sum(nats * mask), by_table), (by_x, nats)
 
@@ -130,7 +141,8 @@ def _backward(
     vocabulary: int, label_smoothing: float, dtype: np.dtype, chunk: int, gradients: tuple[jax.Array, ...], g: jax.Array
 ) -> tuple[jax.Array | None, ...]:
     by_x, by_table, by_mask = gradients
-    return g.astype(by_x.dtype) * by_x, g.astype(by_table.dtype) * by_table, None, g * by_mask
+    # In the dtype of g: rounded to a coarser one, it would be a wrong learning rate.
+    return (g * by_x).astype(by_x.dtype), (g * by_table).astype(by_table.dtype), None, g * by_mask
 
 
 _total.defvjp(_forward, _backward)

@@ -339,9 +339,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(TABLE['batch'].activation))
 
 
-def batch_shards(mesh: Mesh | AbstractMesh) -> int:
-    """Returns how many parts the rows of a batch are split into."""
-    return mesh.shape['data'] * mesh.shape['fsdp']
+def batch_shards(mesh: Mesh | AbstractMesh | None = None) -> int:
+    """Returns how many parts the rows of a batch are split into, by default over the ambient mesh (1 without one).
+
+    Inside a `shard_map`, axes that are already manual split nothing more.
+    """
+    mesh = jax.sharding.get_abstract_mesh() if mesh is None else mesh
+    axes = TABLE['batch'].activation or ()
+    return math.prod(mesh.shape.get(axis, 1) for axis in axes if axis not in mesh.manual_axes)
 
 
 def _check_used(param_shardings: Any, mesh: Mesh) -> None:

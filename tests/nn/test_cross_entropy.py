@@ -58,15 +58,50 @@ def test_value_and_gradients_are_those_of_whole_logits(chunk, options, float64):
     assert_equal(cross_entropy(*arguments(), **options, chunk=chunk, dtype=jnp.float64), whole(*arguments(), **options))
 
 
-def test_bfloat16_sums_in_float32():
+@pytest.mark.parametrize('of_table', [jnp.bfloat16, jnp.float32])
+def test_bfloat16_sums_in_float32(of_table):
     x, table, targets, mask = arguments(np.float32)
-    x, table = jnp.asarray(x, jnp.bfloat16), jnp.asarray(table, jnp.bfloat16)
+    x, table = jnp.asarray(x, jnp.bfloat16), jnp.asarray(table, jnp.bfloat16).astype(of_table)
     wanted = value_and_gradients(whole, x.astype(jnp.float32), table.astype(jnp.float32), targets, mask)
     value, found = value_and_gradients(cross_entropy, x, table, targets, mask, chunk=5)
-    assert value.dtype == jnp.float32 and found[0].dtype == found[1].dtype == jnp.bfloat16
+    assert value.dtype == jnp.float32 and found[0].dtype == jnp.bfloat16 and found[1].dtype == of_table
     np.testing.assert_allclose(value, wanted[0], rtol=1e-6)
     for one, other in zip(found, wanted[1], strict=True):
         np.testing.assert_allclose(one.astype(jnp.float32), other, rtol=0, atol=2e-2 * np.abs(other).max())
+    by_table = jax.grad(lambda table: cross_entropy(x, table, targets, mask, chunk=5))(table)
+    rounded = by_table.astype(jnp.bfloat16).astype(of_table) == by_table
+    assert rounded.all() == (of_table == jnp.bfloat16)  # a sum of chunks in float32 is not rounded on the way
+
+
+def test_bfloat16_gradients_are_not_scaled_by_a_bfloat16():
+    x, table, targets, mask = arguments(np.float32)
+
+    def by_x(factor):
+        def loss(x):
+            return factor * cross_entropy(x, table, targets, mask, chunk=5)
+
+        return np.asarray(jax.grad(loss)(jnp.asarray(x, jnp.bfloat16)), np.float32)
+
+    one, third = by_x(1.0), by_x(1 / 3)  # as a bfloat16, 1/3 is 0.13 % too large
+    np.testing.assert_allclose((one * third).sum() / (one * one).sum(), 1 / 3, rtol=4e-4)
+
+
+@pytest.mark.parametrize('target', [-1, V - 5, V])
+def test_a_target_that_is_no_token_is_noticed_where_it_counts(target, float64):
+    x, table, targets, mask = arguments()
+    targets[2, 3], mask[2, 3] = target, 0
+    options = dict(vocabulary=V - 5, dtype=jnp.float64, chunk=5)
+    value, gradients = value_and_gradients(cross_entropy, x, table, targets, mask, **options)
+    targets[2, 3] = 0
+    assert_equal((value, gradients[:2]), whole_and_two(x, table, targets, mask, vocabulary=V - 5))
+    targets[2, 3], mask[2, 3] = target, 1
+    assert np.isnan(cross_entropy(x, table, targets, mask, **options))
+    assert np.isnan(of_logits((x @ table.T)[..., : V - 5], targets, mask))
+
+
+def whole_and_two(*arguments, **options):
+    value, gradients = value_and_gradients(whole, *arguments, **options)
+    return value, gradients[:2]
 
 
 def test_very_large_logits_stay_finite():
@@ -93,6 +128,8 @@ def test_chunks_are_of_equal_length_and_hold_few_logits():
         c = chunk_length(b, t, v, d)
         assert 1 <= c <= t and (c == 1 or b * c <= max(4 * d, room.CHUNK // v))
         assert c == 1 or -(-t // c) * c - t < -(-t // c)  # no more than one token of padding for each chunk
+    assert chunk_length(8, 96, 1 << 20, 100) == 48 and chunk_length(8, 97, 1 << 20, 100) == 49  # 96 = 2 · 48
+    assert chunk_length(1, 8192, 128256, 4096) == room.TOKENS  # however wide the model is
     with jax.set_mesh(layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
         assert chunk_length(16, 1024, 50304, 768) == 512  # two chunks: each device has a quarter of the rows
 
@@ -159,6 +196,30 @@ def test_a_mesh_changes_no_number(shape, chunk, options, float64):
     assert_equal(jax.device_get(found), jax.device_get(wanted), 1e-11)
 
 
+def test_inside_a_shard_map_each_device_has_its_own_rows(float64):
+    """Where axes are manual already, and the rows of this device are all that there is."""
+    x, table, targets, mask = arguments()
+    rows, everywhere = PartitionSpec(('data', 'fsdp')), PartitionSpec()
+
+    def on_each(x, table, targets, mask):
+        value, (by_x, by_table, _) = value_and_gradients(
+            cross_entropy, x, table, targets, mask, chunk=3, dtype=jnp.float64
+        )
+        return jax.lax.psum((value, by_table), ('data', 'fsdp')), by_x
+
+    with jax.set_mesh(layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
+        split = jax.shard_map(
+            on_each,
+            in_specs=(rows, everywhere, rows, rows),
+            out_specs=((everywhere, everywhere), rows),
+            axis_names={'data', 'fsdp'},
+            check_vma=False,
+        )
+        (value, by_table), by_x = jax.jit(split)(x, table, targets, mask)
+    wanted, (wanted_by_x, wanted_by_table, _) = value_and_gradients(whole, x, table, targets, mask)
+    assert_equal(jax.device_get((value, by_x, by_table)), (wanted, wanted_by_x, wanted_by_table), 1e-11)
+
+
 def collectives(program: str) -> dict[str, list[str]]:
     """Returns the shapes that devices exchange, in each computation of a compiled program."""
     found: dict[str, list[str]] = {}
@@ -196,6 +257,6 @@ def test_no_turn_of_the_loop_sends_the_table_or_logits(shape, float64):
 
 
 def test_a_gradient_that_is_summed_in_the_loop_is_noticed(float64, monkeypatch):
-    monkeypatch.setattr(room, 'batch_shards', lambda mesh: 1)
+    monkeypatch.setattr(room, 'batch_shards', lambda: 1)
     monkeypatch.setattr(room, 'constrain', lambda x, *names: x)
     assert sent({'data': 8})[0] >= V * D
