@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from jaxlab.best import Best
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.step import TrainState
-from jaxlab.trust import manifest
+from jaxlab.trust import manifest, numbers
 
 
 def state(layers: int, width: int, seed: int) -> TrainState:
@@ -39,7 +39,7 @@ def state(layers: int, width: int, seed: int) -> TrainState:
 
     keys = jax.random.split(jax.random.key(seed), 3)
     moments = {'mu': params(keys[1]), 'nu': params(keys[2])}
-    return TrainState(jnp.int32(seed), params(keys[0]), {}, (moments,), keys[0], {}, jnp.int32(0))
+    return TrainState(jnp.int32(seed), params(keys[0]), {}, (moments,), keys[0], {}, jnp.int32(0), numbers.start())
 
 
 def forget(folder: Path) -> None:
