@@ -1,6 +1,6 @@
 """What trust in a checkpoint costs: how long a save holds up the loop, and checking beside reading.
 
-  python launch/bench/checkpoints.py [--layers=12] [--width=768] [--rounds=3] [--folder=/tmp]
+  python launch/bench/checkpoints.py [--layers=12] [--width=768] [--rounds=3] [--folder=runs]
 
 The state is that of a transformer with AdamW in float32: 124 M parameters by default, so 1.5 GB, written to a new
 folder in --folder and removed. `cold` reads after the system was told to forget what it holds of the files. What the
@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import record
 from ml_collections import ConfigDict
 
 from jaxlab.best import Best
@@ -56,12 +57,18 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - since
 
 
+def note(found: dict[str, list[float]], **taken: float) -> None:
+    for name, value in taken.items():
+        found.setdefault(name, []).append(round(value, 4))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--layers', type=int, default=12)
     parser.add_argument('--width', type=int, default=768)
     parser.add_argument('--rounds', type=int, default=3)
-    parser.add_argument('--folder', default=None)
+    parser.add_argument('--folder', default=None, help='default: where temporary files go')
+    found: dict[str, list[float]] = {}
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=parsed.folder) as folder:
         checkpoints = Checkpoints(Path(folder), keep=1)
@@ -70,7 +77,9 @@ def main() -> None:
         print(f'{sum(x.size for x in jax.tree.leaves(now.params)) / 1e6:.0f} M parameters')
         for step in range(1, parsed.rounds + 1):
             holds_up = seconds(lambda step=step: checkpoints.save(step, now, ConfigDict({}), Best()))
-            print(f'save {step}: holds up {holds_up:.3f} s, then writes {seconds(checkpoints.wait):.2f} s')
+            writes = seconds(checkpoints.wait)
+            note(found, save_holds_up=holds_up, save_then_writes=writes)
+            print(f'save {step}: holds up {holds_up:.3f} s, then writes {writes:.2f} s')
         saved = Path(folder) / 'checkpoints' / str(step)
         for cold in [False, True] * parsed.rounds:
             if cold:
@@ -79,8 +88,12 @@ def main() -> None:
             if cold:
                 forget(saved)
             both = seconds(lambda: checkpoints.restore(abstract))
-            print(f'{"cold" if cold else "warm"}: checks {checks:.2f} s; checks and reads {both:.2f} s')
+            kind = 'cold' if cold else 'warm'
+            note(found, **{f'{kind}_checks': checks, f'{kind}_checks_and_reads': both})
+            print(f'{kind}: checks {checks:.2f} s; checks and reads {both:.2f} s')
         checkpoints.close()
+    parameters = sum(x.size for x in jax.tree.leaves(now.params))
+    print(record.write('checkpoints', {'parameters': parameters, 'seconds': found}))
 
 
 if __name__ == '__main__':
