@@ -30,6 +30,17 @@ def pytest_sessionstart() -> None:
             program.unlink(missing_ok=True)
 
 
+@pytest.fixture(scope='module')
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Small texts, and a cache of what is made of them, for the tests of one file."""
+    from tests.experiments import write_corpus
+
+    folder = tmp_path_factory.mktemp('texts')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('JAXLAB_CACHE', str(folder / 'cache'))
+        yield write_corpus(folder / 'corpus')
+
+
 @pytest.fixture(autouse=True)
 def the_same_precision() -> Iterator[None]:
     """A config that asks for float64 switches JAX to 64 bits for good; here, until its test ends."""

@@ -14,7 +14,7 @@ from jaxlab.config import spec
 from jaxlab.observers.tracker import Tracker
 from jaxlab.parallel import layout
 from jaxlab.trust import numbers
-from tests.experiments import tiny, write_corpus
+from tests.experiments import tiny
 
 
 def written_out(start, last, most, every):
@@ -91,14 +91,6 @@ def test_slots_are_not_split_over_devices_and_rows_are(shape):
     found, _ = jax.jit(step)(state_of(jnp.ones(3)), {'bias': 0.0}, placed)
     wanted, _ = step(state_of(jnp.ones(3)), {'bias': 0.0}, ({'x': stack}, np.int32(3)))
     np.testing.assert_allclose(found.params, wanted.params, rtol=1e-5)
-
-
-@pytest.fixture(scope='module')
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('calls')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('JAXLAB_CACHE', str(folder / 'cache'))
-        yield write_corpus(folder / 'corpus')
 
 
 def rows(corpus, workdir, most, *ends):

@@ -17,15 +17,7 @@ import pytest
 from jaxlab import step as steps
 from jaxlab import train as loop
 from jaxlab.observers.tracker import Tracker
-from tests.experiments import tiny, write_corpus
-
-
-@pytest.fixture(scope='module')
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('train')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('JAXLAB_CACHE', str(folder / 'cache'))
-        yield write_corpus(folder / 'corpus')
+from tests.experiments import tiny
 
 
 class Recorder:

@@ -15,7 +15,7 @@ from jaxlab.observers.tracker import Tracker
 from jaxlab.optim import adam
 from jaxlab.task import Phase, Term
 from jaxlab.trust import numbers
-from tests.experiments import message, tiny, write_corpus
+from tests.experiments import message, tiny
 
 PLACES = ('layer_0', 'layer_1', 'bias')
 
@@ -145,14 +145,6 @@ def test_averages_are_those_of_the_accepted(float64):
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope='module')
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('numbers')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('JAXLAB_CACHE', str(folder / 'cache'))
-        yield write_corpus(folder / 'corpus')
 
 
 def test_a_run_without_a_good_update_ends_with_one_sentence(corpus, tmp_path):
