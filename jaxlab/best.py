@@ -26,6 +26,8 @@ class Best:
       patience: evaluations in a row without a new best after which training ends; 0: it does not.
       value, step: the best so far, and the step it was of; 0: nothing was evaluated yet.
       since: evaluations after that.
+      owed: whether the evaluation and the sample that were due at this step are still to be made: the run was asked to
+        end before.
     """
 
     score: str = ''
@@ -35,6 +37,7 @@ class Best:
     value: float = 0.0
     step: int = 0
     since: int = 0
+    owed: bool = False
 
     def after(self, step: int, row: Mapping[str, float]) -> 'Best':
         """Returns the best with one evaluation more, of `step`: {'eval/held_out/loss': 2.1, …}."""
@@ -53,11 +56,11 @@ class Best:
 
     def record(self) -> dict[str, Any]:
         """Returns what goes on record: JSON values."""
-        return {'score': self.score, 'value': self.value, 'step': self.step, 'since': self.since}
+        return {'score': self.score, 'value': self.value, 'step': self.step, 'since': self.since, 'owed': self.owed}
 
     def resumed(self, record: Mapping[str, Any]) -> 'Best':
-        """Returns the best that a run goes on from. A record of another score says nothing."""
-        return replace(self, **record) if record.get('score') == self.score else self
+        """Returns the best that a run goes on from. A record of another score says no more than what is owed."""
+        return replace(self, **record) if record['score'] == self.score else replace(self, owed=record['owed'])
 
     def summary(self, step: int) -> str:
         """Returns one line for the end of a run at `step`; '' where there is nothing to tell."""

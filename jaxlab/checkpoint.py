@@ -10,6 +10,7 @@ read that was not checked before. Which steps are kept is decided here, after ea
 never a moment without a good one.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -27,22 +28,30 @@ from jaxlab.messages import say
 from jaxlab.step import TrainState
 from jaxlab.trust import faults, manifest, mismatch
 
-ATTEMPTS = 3  # failed saves in a row after which a run ends
+ATTEMPTS = 5  # failed saves in a row after which a run ends
+LONGEST = 600.0  # seconds between two of them, at most
 
 
 class Checkpoints:
     """The saved steps of one workdir. Orbax is imported by the first save or restore: it is slow to import.
 
     With several processes, all of them call everything, in the same order: each writes and reads its part.
+
+    Args:
+      workdir: the experiment's.
+      keep: the newest so many are kept.
+      retry: seconds after which a save that failed is tried again; twice as many after each further failure.
     """
 
-    def __init__(self, workdir: Path, keep: int = 1) -> None:
+    def __init__(self, workdir: Path, keep: int = 1, retry: float = 10.0) -> None:
         self._folder = workdir.absolute() / 'checkpoints'
+        manifest.bring_back(self._folder)
         self._keep = keep
         self._opened: Any = None
         self._thread = ThreadPoolExecutor(1, 'checkpoint')
         self._saving: tuple[int, Future[None]] | None = None  # the save that is under way
         self._failed = 0  # saves in a row
+        self._retry, self._wait_until = retry, 0.0
         self._damaged: set[int] = set()  # steps that were found to be
         self._restored: int | None = None
 
@@ -54,17 +63,21 @@ class Checkpoints:
             self._opened = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         return self._opened
 
-    def latest(self) -> int | None:
-        """Returns the newest saved step, or None. Whether it is whole is seen when it is read."""
-        return max(manifest.steps(self._folder), default=None)
+    def latest(self, last: int | None = None) -> int | None:
+        """Returns the newest saved step, of those up to `last` where that is given; or None. Whether it is whole is
+        seen when it is read."""
+        return max(self._steps(last), default=None)
+
+    def _steps(self, last: int | None = None) -> list[int]:
+        return [step for step in manifest.steps(self._folder) if last is None or step <= last]
 
     # --- saving ------------------------------------------------------------------------------------------------------
 
-    def save(self, step: int, state: TrainState, config: ConfigDict, best: Best) -> None:
+    def save(self, step: int, state: TrainState, config: ConfigDict, best: Best, again: bool = False) -> None:
         """Starts to save the state after `step`: returns once it is copied, and writes while training goes on.
 
         The save before is waited for. Beside the newest checkpoints, that of the best evaluation is kept. A step that
-        is already saved is not saved again.
+        is already saved is saved again only where that is asked for.
 
         Raises:
           UserError: too many saves failed in a row; see `check`.
@@ -72,7 +85,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         self._settle(self._lost)
-        if step in manifest.steps(self._folder) and step not in self._damaged:
+        if not again and step in manifest.steps(self._folder) and step not in self._damaged:
             return
         items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
         records = {'config': config.to_dict(), 'best': best.record()}
@@ -89,14 +102,20 @@ class Checkpoints:
     def check(self) -> None:
         """Looks, without waiting, how the last save went; to be called after every step.
 
-        A save that failed is a warning, and training goes on: the next save starts afresh.
+        A save that failed is a warning, and training goes on: another is tried before long.
 
         Raises:
-          UserError: it was the third in a row. (With several processes, the first: they are out of step with each
-            other after it.)
+          UserError: it was the last of `ATTEMPTS` in a row. (With several processes, the first: they are out of step
+            with each other after it.)
         """
         if self._saving and self._saving[1].done():
             self._settle(self._lost)
+
+    def due(self, regular: bool) -> bool:
+        """Whether to save now: where it is due anyway; after a save that failed, when it is time to try again."""
+        if self._failed and not self._saving:
+            return time.monotonic() >= self._wait_until
+        return regular
 
     def wait(self) -> None:
         """Waits for the last save.
@@ -125,9 +144,12 @@ class Checkpoints:
         faults.reach('between_commit_and_manifest', step)
         manifest.write(unfinished, step)
         faults.reach('manifest_written', step)
-        _remove(final)  # there is none, or one that is damaged
+        aside = self._folder / f'{step}{manifest.REPLACED}'
+        if final.exists():
+            final.rename(aside)
         unfinished.rename(final)
         manifest.flush(self._folder)
+        _remove(aside)
         self._damaged.discard(step)
         self._forget(step, best)
 
@@ -154,6 +176,7 @@ class Checkpoints:
         self._let_go()
         if self._failed >= ATTEMPTS or jax.process_count() > 1:
             self._over(step, error)
+        self._wait_until = time.monotonic() + min(self._retry * 2 ** (self._failed - 1), LONGEST)
         print(say('warning: {why}; training goes on', why=_why(step, error)), flush=True)
 
     def _over(self, step: int, error: BaseException) -> None:
@@ -172,10 +195,19 @@ class Checkpoints:
             with suppress(Exception):  # of a save that failed, which is told elsewhere
                 opened.close()
 
+    def forget_after(self, step: int) -> None:
+        """Removes the steps after `step`, the newest first: what is left is always what a run was at."""
+        self._settle(self._lost)
+        for other in reversed(manifest.steps(self._folder)):
+            if other > step and jax.process_index() == 0:
+                _remove(self._folder / str(other))
+        self._damaged = {other for other in self._damaged if other <= step}
+
     # --- restoring ---------------------------------------------------------------------------------------------------
 
-    def restore(self, abstract: TrainState) -> TrainState:
-        """Returns the newest good state, restored into the shardings of `abstract`, from whatever mesh it was saved on.
+    def restore(self, abstract: TrainState, last: int | None = None) -> TrainState:
+        """Returns the newest good state, of steps up to `last` where that is given, restored into the shardings of
+        `abstract`, from whatever mesh it was saved on.
 
         Every file is checked before it is read. A damaged step is a warning that names the file, and the one before it
         is tried.
@@ -183,7 +215,7 @@ class Checkpoints:
         Raises:
           UserError: no step is good; or what was saved is not what is wanted, leaf by leaf.
         """
-        self._restored = self._newest_good()
+        self._restored = self._newest_good(last=last)
         found = self._read(self._restored, _items(abstract))
         parts = {name: found.get(name, {}) for name in _PARTS}
         return TrainState(**parts, **found['training'])
@@ -234,7 +266,7 @@ class Checkpoints:
                 )
         return wanted, self._read(wanted, items)
 
-    def _newest_good(self, parts: Collection[str] = ()) -> int:
+    def _newest_good(self, parts: Collection[str] = (), last: int | None = None) -> int:
         """Returns the newest step of which these items are good (none: all), with a warning for each that is not."""
         self._settle(self._lost)  # of the save that is under way
         if jax.process_count() > 1:
@@ -242,7 +274,7 @@ class Checkpoints:
 
             multihost_utils.sync_global_devices('checkpoints')  # all see the same steps
         told = []
-        for step in reversed(manifest.steps(self._folder)):
+        for step in reversed(self._steps(last)):
             damage = '' if step in self._damaged else self._damage(step, parts)
             if not damage and step not in self._damaged:
                 return step

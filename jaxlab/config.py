@@ -63,11 +63,17 @@ def experiment() -> ConfigDict:
             'numbers': {
                 # Updates from a loss or gradient that is not finite are always left out; what else is, and when to end.
                 'spike': 0.0,  # a loss so many times its usual distance above the usual loss is left out too; 0: none
-                'patience': 10,  # so many left out in a row end the run
+                'patience': 10,  # so many left out in a row end the run, or take it back
+                'rollbacks': 0,  # times that it goes back to its newest checkpoint before them, and on with other data
             },
             'checkpoint': {
                 'every': 500,  # steps between two saves; the last step and Ctrl-C save as well
                 'keep': 2,  # the newest so many are kept
+                'retry': 10.0,  # seconds until a save that failed is tried again; twice as many after each further one
+            },
+            'hang': {
+                'times': 5.0,  # a step that takes so many times the median ends the run; 0: none does
+                'least': 60.0,  # seconds that any step may take
             },
             'evaluate': {
                 'every': 500,  # steps between two evaluations; 0: only at the end
@@ -273,8 +279,12 @@ def check(config: ConfigDict) -> ConfigDict:
         'steps_per_call': 1,
         'numbers.spike': 0,
         'numbers.patience': 1,
+        'numbers.rollbacks': 0,
         'checkpoint.every': 1,
         'checkpoint.keep': 1,
+        'checkpoint.retry': 0,
+        'hang.times': 0,
+        'hang.least': 0,
         'evaluate.every': 0,
         'evaluate.batches': 0,
         'log.every': 1,

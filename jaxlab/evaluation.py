@@ -13,7 +13,7 @@ from jaxlab.scores import Score
 from jaxlab.step import cut
 from jaxlab.task import Batch, Task, Tree
 
-Evaluate = Callable[[Tree, Tree, Iterable[Batch]], dict[str, float]]
+Evaluate = Callable[..., dict[str, float]]
 
 OUTPUTS = 1 << 29  # bytes of what `predict` returns that may always be there at once on each device
 
@@ -24,8 +24,9 @@ def make_scores(names: Sequence[str]) -> list[Score]:
 
 
 def make_evaluate(task: Task, scores: Sequence[Score], accumulate: int = 1) -> Evaluate:
-    """Returns evaluate(params, extra, batches) -> {'loss': 2.1, …}, compiled once.
+    """Returns evaluate(params, extra, batches, asked=…) -> {'loss': 2.1, …}, compiled once.
 
+    `asked()` is called before each batch, and ends it all where it returns what is true: then nothing was found, {}.
     Batches are on the devices. Sums stay there from batch to batch, and the host reads them once, at the end. A batch
     is looked at in `accumulate` micro-batches: what is too large to train on whole is too large to evaluate whole. It
     is looked at in more where the outputs would be large: scores may see all logits, of which training never has many.
@@ -47,10 +48,15 @@ def make_evaluate(task: Task, scores: Sequence[Score], accumulate: int = 1) -> E
         )
         return jax.lax.scan(one, carries, cut(batch, number), unroll=number == 1)[0]
 
-    def evaluate(params: Tree, extra: Tree, batches: Iterable[Batch]) -> dict[str, float]:
-        carries = start()
+    def evaluate(
+        params: Tree, extra: Tree, batches: Iterable[Batch], asked: Callable[[], int] = lambda: 0
+    ) -> dict[str, float]:
+        before, carries = start(), start()
         for batch in batches:
-            carries = add(carries, params, extra, batch)
+            if asked():
+                return {}
+            before, carries = carries, add(carries, params, extra, batch)
+            jax.block_until_ready(before)  # the host is never more than one batch ahead, so it is heard soon
         found: dict[str, float] = {}
         for score, carry in zip(scores, jax.device_get(carries), strict=True):
             found |= score.finish(carry)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from jaxlab import workdir as workdirs
 from jaxlab.best import make_best
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.config import build
-from jaxlab.data.stream import prefetch
+from jaxlab.data.stream import Batch, prefetch
 from jaxlab.evaluation import count, make_evaluate, make_scores, summary
 from jaxlab.experiment import make_data, make_sampler, make_task
 from jaxlab.observers import Compiled, Observer, Run
@@ -31,6 +32,7 @@ from jaxlab.precision import dtypes
 from jaxlab.trust import faults, numbers
 from jaxlab.trust.ledger import Ledger
 from jaxlab.trust.stop import Stop
+from jaxlab.trust.watchdog import Watchdog
 
 
 def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledger: Ledger | None = None) -> int:
@@ -61,8 +63,9 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
     task = make_task(config, data.info)
     sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
 
-    checkpoints = Checkpoints(workdir, config.checkpoint.keep)
-    with jax.set_mesh(mesh), closing(checkpoints), Stop() as stop:
+    checkpoints = Checkpoints(workdir, config.checkpoint.keep, config.checkpoint.retry)
+    watchdog = Watchdog(config.hang.times, config.hang.least, workdir / 'hang.txt')
+    with jax.set_mesh(mesh), closing(checkpoints), Stop() as stop, watchdog:
         # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device.
         key = jax.random.key(config.seed)
         names = layout.names(jax.eval_shape(task.init, key, batch)[0])
@@ -95,6 +98,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
         table = layout.describe(abstract.params, names, shardings.params)
         looked_at = summary(data.splits, config.evaluate.batches)
         about = data.summary, looked_at, devices.summary(mesh), table
+        furthest = workdirs.furthest(workdir)  # what is not beyond it is done again
         run = Run(config, workdir, start, *about, ledger, best, unseen, compiling_since)
         for observer in observers:
             observer.start(run)
@@ -106,9 +110,12 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
         run.compiled.set_result(compiled := Compiled(seconds, work, peak, expected))
         meter = Meter(config, data.info, start, compiled)
 
-        evaluate = ledger.of('evaluate')(make_evaluate(task, scores, config.accumulate))
+        evaluate = make_evaluate(task, scores, config.accumulate)
         place = partial(layout.place, shardings=layout.batch_sharding(mesh))
         frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
+
+        def batch_of(offset: int, n: int) -> Batch:
+            return data.batch(n + offset)
 
         def observe(n: int, terms: steps.Terms) -> None:
             jax.block_until_ready(terms)  # the host is never more than one call ahead, so a stop is heard soon
@@ -121,60 +128,101 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
             for observer in observers:
                 observer.row(n, row)
 
-        # 4. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic. Each turn is one call of
-        #    the step, or of several at once, and n is the number of its last.
-        n = start
-        before = None
-        ledger.turn('train')
-        offset = int(state.data_offset)
-        every = config.log.every, config.evaluate.every, config.log.sample_every, config.checkpoint.every
-        ends = calls.ends(start, start if best.exhausted else config.steps, config.steps_per_call, every)
-        batches = calls.batches(lambda n: data.batch(n + offset), start, ends, config.steps_per_call)
-        for mine, n in zip(ledger.waits('data', prefetch(batches, 0, len(ends))), ends.tolist()):
-            state, terms = step(state, frozen, layout.place(mine, given_shardings))
-            # It is under way; only now are the numbers of the one before read, so the devices never wait for the host.
-            if before:
-                observe(*before)
-            before = n, terms
-            checkpoints.check()
-            faults.reach('step', n)
-            stopping = stop.signal  # asked once: what follows must agree
-            last = n == config.steps
-            if last or due(n, config.evaluate.every) or due(n, config.log.sample_every) or stopping:
-                observe(*before)  # what follows looks at this state anyway, and rows come in the order of steps
-                before = None
+        def look(n: int, state: steps.TrainState, last: bool) -> bool:
+            """Evaluates and samples, where that is due; False where the run was asked to end meanwhile."""
+            nonlocal best
+            params = state.average or state.params
             if last or due(n, config.evaluate.every):
                 row: dict[str, float] = {}
                 faults.reach('evaluate', n)
-                for name, split in data.splits.items():
-                    held_out = map(place, prefetch(split.batch, 0, count(split, config.evaluate.batches)))
-                    found = evaluate(state.average or state.params, state.extra, held_out)
-                    row |= {f'eval/{name}/{score}': value for score, value in found.items()}
+                with ledger.of('evaluate'):
+                    for name, split in data.splits.items():
+                        held_out = stop.waits(prefetch(split.batch, 0, count(split, config.evaluate.batches)))
+                        found = evaluate(params, state.extra, map(place, held_out), stop.asked)
+                        if stop.asked():
+                            return False
+                        row |= {f'eval/{name}/{score}': value for score, value in found.items()}
                 tell(n, row)
                 best = best.after(n, row)
-                last = last or best.exhausted  # and so it is sampled and saved like any last step
+                last = last or best.exhausted  # and so it is sampled like any last step
             if sample and (last or due(n, config.log.sample_every)):
                 with ledger.of('sample'):
-                    text = sample(state.average or state.params, state.extra, state.key, state.step)
+                    text = sample(params, state.extra, state.key, state.step)
                 with ledger.of('observe'):
                     for observer in observers:
                         observer.sample(n, text)
-            if before is None:
-                meter.start(n)  # evaluation and samples are not training: they do not count as its time
-            # Saving comes last: what is saved has been seen. It copies the state, and writes while the next steps run.
-            if last or due(n, config.checkpoint.every) or stopping or best.step == n:
-                with ledger.of('save'):
-                    checkpoints.save(n, state, config, best)
-            if last or stopping:
-                break
-        with ledger.of('save'):
-            checkpoints.wait()  # the last save is whole before anyone is told that the run has ended
+            return True
+
+        def is_looked_at(n: int) -> bool:
+            return n == config.steps or due(n, config.evaluate.every) or due(n, config.log.sample_every)
+
+        # 4. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic. Each turn is one call of
+        #    the step, or of several at once, and n is the number of its last.
+        n, before = start, None
+        if best.owed and look(n, state, n == config.steps):
+            best = replace(best, owed=False)
+            checkpoints.save(n, state, config, best, again=True)
+        every = config.log.every, config.evaluate.every, config.log.sample_every, config.checkpoint.every
+        while n < config.steps and not best.exhausted and not stop.asked():  # once, and once more after each rollback
+            offset = int(state.data_offset)
+            ends = calls.ends(n, config.steps, config.steps_per_call, every)
+            batches = calls.batches(partial(batch_of, offset), n, ends, config.steps_per_call)
+            try:
+                for mine, end in zip(ledger.waits('data', stop.waits(prefetch(batches, 0, len(ends)))), ends.tolist()):
+                    watchdog.turn(end)
+                    ledger.turn('lost' if n < furthest else 'step')
+                    state, terms = step(state, frozen, layout.place(mine, given_shardings))
+                    n = end
+                    # It is under way; only now are the numbers of the one before read: the devices never wait for us.
+                    if before:
+                        observe(*before)
+                    before = n, terms
+                    checkpoints.check()
+                    faults.reach('step', n)
+                    stopping = stop.asked()  # once: what follows must agree
+                    if is_looked_at(n) or stopping:
+                        observe(*before)  # what follows looks at this state anyway, and rows come in the order of steps
+                        before = None
+                    with watchdog.resting():
+                        if is_looked_at(n):
+                            looked = not stopping and look(n, state, n == config.steps)
+                            best = replace(best, owed=not looked)
+                        if before is None:
+                            meter.start(n)  # evaluation and samples are not training: they do not count as its time
+                        # Saving comes last: what is saved has been seen. It copies the state, and writes meanwhile.
+                        if checkpoints.due(due(n, config.checkpoint.every) or best.step == n):
+                            with ledger.of('checkpoint'):
+                                checkpoints.save(n, state, config, best)
+                    if stopping or best.owed or best.exhausted:
+                        break
+                if before:  # asked to end while it waited for data
+                    observe(*before)
+            except numbers.TooMany as found:
+                # Back to before the trouble began, and on with the data that come after it.
+                if checkpoints.latest(found.good) is None or int(state.health.rollbacks) >= config.numbers.rollbacks:
+                    raise
+                with watchdog.resting():
+                    furthest = max(furthest, n)
+                    to = checkpoints.restore(arguments[0], found.good)
+                    n, before, best = int(to.step), None, best.resumed(checkpoints.best())
+                    checkpoints.forget_after(n)
+                    state = numbers.rolled_back(to, state, found.good + config.numbers.patience)
+                    if jax.process_index() == 0:
+                        print(found.told(n), flush=True)
+                    for observer in observers:
+                        observer.back(n)
+                    meter.start(n)
+        with ledger.of('checkpoint'):
+            if n > start:
+                checkpoints.save(n, state, config, best)  # the last step, or the one at which it was asked to end
+            checkpoints.wait()  # it is whole before anyone is told that the run has ended
         ledger.turn('observe')
         for observer in observers:
             observer.end(n)
         if line := best.summary(n):
             print(line, flush=True)
-        return stop.signal
+        finished = (n == config.steps or best.exhausted) and not best.owed
+        return 0 if finished else stop.asked()
 
 
 def compile_step(step: Callable[..., Any], arguments: tuple[Any, ...], mesh: jax.sharding.Mesh) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ Every verb but train needs it alone.
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,16 @@ def read_data(workdir: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError('--workdir={workdir}: this experiment was never trained; run train first.', workdir=workdir)
     return json.loads(file.read_text('utf-8'))
+
+
+def furthest(workdir: Path) -> int:
+    """Returns the last step that was ever logged, whether a checkpoint holds it or not; 0 where none was."""
+    file = workdir / 'metrics.jsonl'
+    lines = file.read_text('utf-8', errors='replace').splitlines() if file.is_file() else []
+    for line in reversed(lines):
+        with suppress(ValueError, TypeError, KeyError):  # half a line
+            return int(json.loads(line)['step'])
+    return 0
 
 
 def write(file: Path, text: str) -> None:

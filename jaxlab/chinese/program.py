@@ -144,5 +144,5 @@ TABLE: dict[str, str] = {
     ),
     'the first {first} of {all} batches of {name}': '{name} 的前 {first} 批（共 {all} 批）',
     'all of {name}': '{name} 的全部',
-    '{name}: ending after this step; once more ends at once': '{name}：完成当前这一步后结束；再收到一次则立即结束',
+    '{name}: saving, then ending; once more ends at once': '{name}：保存后结束；再收到一次则立即结束',
 }

@@ -14,12 +14,13 @@ TABLE: dict[str, str] = {
         'positions=rotary 要把各维两两配对来旋转，而 width / heads = {size} 是奇数；请改其中一个。'
     ),
     (
-        'step {step}: {count} updates in a row were left out (loss {loss:.4g}, gradient norm {norm:.4g}), the last good'
-        ' one was that of step {good}. Lower config.optimizer.learning_rate, and begin at an earlier checkpoint.'
+        'step {step}: {count} updates in a row were left out (loss {loss:.4g}, gradient norm {norm:.4g}), the last'
+        ' good one was that of step {good}. Lower config.optimizer.learning_rate, or let the run go back and on with'
+        ' other data: config.numbers.rollbacks=3.'
     ): (
         '第 {step} 步：连续 {count} 次更新被跳过（损失 {loss:.4g}，梯度范数 {norm:.4g}），'
         '最后一次正常的更新在第 {good} 步。'
-        '请调低 config.optimizer.learning_rate，并从更早的检查点重新开始。'
+        '请调低 config.optimizer.learning_rate，或允许训练退回去并换用后面的数据：config.numbers.rollbacks=3。'
     ),
     'attention=cudnn: {why}; auto takes what there is.': 'attention=cudnn：{why}；auto 会选用现有的实现。',
     'it is for NVIDIA GPUs, and this is: {device}': '它只用于 NVIDIA GPU，而这里是：{device}',

@@ -49,6 +49,16 @@ TABLE: dict[str, str] = {
     'Give the settings it was saved with (its config.json has them), or another --workdir to start anew.': (
         '请使用保存时的设置（见它的 config.json），或换一个 --workdir 重新开始。'
     ),
+    # --- numbers ---
+    'warning: {count} updates in a row were left out after step {good}: back to step {to}, and on with other data': (
+        '警告：第 {good} 步之后连续 {count} 次更新被跳过：退回第 {to} 步，并换用后面的数据'
+    ),
+    # --- watchdog ---
+    'step {step} has taken {waited:,.0f} s, where a step takes {usual:.3g} s: this run hangs, and ends. The'
+    ' same command goes on from the newest checkpoint. What each thread does: {file}': (
+        '第 {step} 步已用 {waited:,.0f} 秒，而平常一步只要 {usual:.3g} 秒：训练已停滞，现在结束。'
+        '同一命令会从最新的检查点继续。各线程正在做什么：{file}'
+    ),
     # --- verify ---
     'Check every file of every checkpoint against its checksums.': '用校验和检查每个检查点的每个文件。',
     '{step}: damaged: {damage}': '{step}：已损坏：{damage}',

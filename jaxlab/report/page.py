@@ -63,7 +63,7 @@ def _tiles(record: Record) -> Html:
             break
     if seconds := record.seconds:
         total = sum(seconds.values())
-        small = [both('{share} % in training steps', share=f'{100 * seconds.get("train", 0) / (total or 1):.0f}')]
+        small = [both('{share} % in training steps', share=f'{100 * seconds.get("step", 0) / (total or 1):.0f}')]
         if len(record.runs) > 1:
             small.append(both('{count} starts', count=len(record.runs)))
         tile(both('Time'), duration(total), *small)

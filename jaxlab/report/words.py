@@ -21,10 +21,11 @@ WORK = {
     'start': 'Starting: importing, reading data, making or restoring the state',
     'compile': 'Waiting for the training step to compile',
     'data': 'Waiting for data',
-    'train': 'Training steps',
+    'step': 'Training steps',
+    'lost': 'Steps done again, after an interruption or a rollback',
     'evaluate': 'Evaluation; its first time includes compiling it',
     'sample': 'Samples; the first includes compiling it',
-    'save': 'Saving checkpoints',
+    'checkpoint': 'Saving checkpoints',
     'observe': 'Screen, metrics and report',
 }
 
@@ -149,6 +150,7 @@ CHINESE = {
     'Waiting for the training step to compile': '等待训练步编译',
     'Waiting for data': '等待数据',
     'Training steps': '训练步',
+    'Steps done again, after an interruption or a rollback': '中断或退回之后重做的训练步',
     'Evaluation; its first time includes compiling it': '评估；第一次包含其编译',
     'Samples; the first includes compiling it': '生成样本；第一次包含其编译',
     'Saving checkpoints': '保存检查点',

@@ -20,6 +20,7 @@ import json
 import os
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from typing import Any
 from jaxlab.messages import say
 
 NAME = 'manifest.json'
+REPLACED = '.replaced'  # a step that is saved again is called so until the new one has its name
 PIECE = 64 << 20  # bytes
 _BLOCK = 1 << 20  # bytes read at once
 _THREADS = min(16, os.cpu_count() or 1)
@@ -45,6 +47,13 @@ def steps(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+
+
+def bring_back(folder: Path) -> None:
+    """Gives a step its name back that was to be replaced when a process died, just before the new one had it."""
+    for entry in folder.glob(f'*{REPLACED}'):
+        with suppress(OSError):  # there is a new one; or another process was quicker
+            entry.rename(folder / entry.name.removesuffix(REPLACED))
 
 
 def write(folder: Path, step: int) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 MEMORY = 100  # accepted steps, about, that the usual loss is an average of
 LEARN = 20  # accepted steps before a loss may be called unusual
@@ -25,12 +27,13 @@ class Health(struct.PyTreeNode):
     accepted: jax.Array  # [] int32
     loss: jax.Array  # [] float32: the usual loss, an average over accepted steps
     spread: jax.Array  # [] float32: its usual distance from that
+    rollbacks: jax.Array  # [] int32: how often the run went back to an earlier step
 
 
 def start() -> Health:
     """Returns what there is to say before the first step."""
     none, zero = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
-    return Health(none, none, none, zero, zero)
+    return Health(none, none, none, zero, zero, none)
 
 
 def judge(
@@ -61,6 +64,7 @@ def judge(
         spread=jnp.where(
             good & (health.accepted > 0), health.spread + weight * (distance - health.spread), health.spread
         ),
+        rollbacks=health.rollbacks,
     )
     return good, after
 
@@ -70,23 +74,60 @@ def choose(good: jax.Array, new: Any, old: Any) -> Any:
     return jax.tree.map(lambda one, other: jnp.where(good, one, other), new, old)
 
 
+class TooMany(UserError):
+    """Too many updates in a row were left out, the last one at `step`; the last good one was that of step `good`."""
+
+    def __init__(self, step: int, count: int, loss: float, norm: float) -> None:
+        self.step, self.good = step, step - count
+        super().__init__(
+            'step {step}: {count} updates in a row were left out (loss {loss:.4g}, gradient norm {norm:.4g}), the last'
+            ' good one was that of step {good}. Lower config.optimizer.learning_rate, or let the run go back and on'
+            ' with other data: config.numbers.rollbacks=3.',
+            step=step,
+            count=count,
+            loss=loss,
+            norm=norm,
+            good=self.good,
+        )
+
+    def told(self, to: int) -> str:
+        """Returns one line: that the run goes back to step `to`."""
+        return say(
+            'warning: {count} updates in a row were left out after step {good}: back to step {to}, and on with other'
+            ' data',
+            count=self.step - self.good,
+            good=self.good,
+            to=to,
+        )
+
+
+def rolled_back(to: Any, state: Any, last: int) -> Any:
+    """Returns the state from which a run goes on after a rollback.
+
+    Args:
+      to: the earlier state, as it was saved.
+      state: the newest one, which says what rollbacks came before.
+      last: the last step of the bad stretch: the batch that comes after its own is the next one.
+    """
+
+    def like(old: jax.Array, value: int) -> jax.Array:
+        return jax.device_put(np.int32(value), old.sharding)
+
+    offset = int(state.data_offset) + last - int(to.step)
+    rollbacks = int(state.health.rollbacks) + 1
+    health = to.health.replace(rollbacks=like(to.health.rollbacks, rollbacks))
+    return to.replace(data_offset=like(to.data_offset, offset), health=health)
+
+
 def check(step: int, terms: Mapping[str, Any], patience: int) -> None:
     """Ends the run where `patience` updates in a row were left out. `terms` are those of `step`, which is over.
 
     Raises:
-      UserError: it is so; what the last good update made is in the state, and in the newest checkpoint before it.
+      TooMany: it is so; what the last good update made is in the state.
     """
     if jax.device_get(terms['skipped_in_a_row'].total) < patience:
         return
     seen = {name: float(term.total / term.count) for name, term in jax.device_get(dict(terms)).items()}
     loss = next(value for name, value in seen.items() if not name.startswith('skipped'))
     norm = next(value for name, value in seen.items() if name.startswith('gradient_norm'))
-    raise UserError(
-        'step {step}: {count} updates in a row were left out (loss {loss:.4g}, gradient norm {norm:.4g}), the last good'
-        ' one was that of step {good}. Lower config.optimizer.learning_rate, and begin at an earlier checkpoint.',
-        step=step,
-        count=int(seen['skipped_in_a_row']),
-        loss=loss,
-        norm=norm,
-        good=step - int(seen['skipped_in_a_row']),
-    )
+    raise TooMany(step, int(seen['skipped_in_a_row']), loss, norm)

@@ -76,7 +76,7 @@ def test_ctrl_c_saves_and_gives_the_terminal_back(session, tmp_path):
     os.write(first.master, b'\x03')  # what Ctrl-C types; the terminal makes a signal of it
     text = first.read()
     assert first.process.wait() == 130
-    assert 'SIGINT: ending after this step' in text
+    assert 'SIGINT: saving, then ending' in text
     assert text.rindex('\x1b[?25h') > text.rindex('\x1b[?25l'), 'the cursor can be seen'
     assert termios.tcgetattr(first.slave) == first.before
     assert not text.partition('\x1b[?1049h')[1], 'it stays on the screen that one scrolls back'

@@ -39,7 +39,7 @@ RUNS = [
         'data': 'a corpus of cats',
         'evaluation': 'all of held_out',
         'parameters': 123456,
-        'seconds': {'start': 5.0, 'compile': 2.5, 'train': 40.0, 'evaluate': 2.5},
+        'seconds': {'start': 5.0, 'compile': 2.5, 'step': 40.0, 'evaluate': 2.5},
     }
 ]
 
