@@ -68,5 +68,6 @@ TABLE: dict[str, str] = {
     '{value} left': '剩余 {value}',
     '({change}, best)': '({change}，最好)',
     'sample at step {step}': '第 {step} 步的样本',
+    'back to step {step}': '回到第 {step} 步',
     '… {count} more lines': '……还有 {count} 行',
 }

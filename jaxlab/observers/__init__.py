@@ -43,12 +43,17 @@ class Run:
 
 
 class Observer(Protocol):
-    """Rows are {'train/loss': 2.5, …}: slash-named floats, one row for each step and kind."""
+    """Rows are {'train/loss': 2.5, …}: slash-named floats, one row for each step and kind.
+
+    `back(step)`: training goes on from an earlier state, and what was told of steps after `step` did not happen.
+    """
 
     def start(self, run: Run) -> None: ...
 
     def row(self, step: int, row: Mapping[str, float]) -> None: ...
 
     def sample(self, step: int, text: str) -> None: ...
+
+    def back(self, step: int) -> None: ...
 
     def end(self, step: int) -> None: ...

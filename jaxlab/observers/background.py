@@ -47,6 +47,9 @@ class Background:
     def sample(self, step: int, text: str) -> None:
         self._hand(lambda: self._observer.sample(step, text))
 
+    def back(self, step: int) -> None:
+        self._hand(lambda: self._observer.back(step))
+
     def end(self, step: int) -> None:
         """Lets what waits be finished while the process ends; a hung observer is left behind after PATIENCE."""
         self._last_step, self._has_ended = step, True

@@ -66,6 +66,9 @@ class History:
             self._before = list(json.loads(self._file.read_text('utf-8')))
         except (OSError, ValueError, TypeError):  # none yet, or damaged: what comes is recorded all the same
             self._before = []
+        for about in self._before:
+            if isinstance(about, dict) and about.get('step', 0) > run.start:
+                about['step'] = run.start  # what it made after that is made again
         self._write()
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
@@ -75,6 +78,11 @@ class History:
 
     def sample(self, step: int, text: str) -> None:
         pass
+
+    def back(self, step: int) -> None:
+        self._about.setdefault('back', []).append([self._about['step'], step])  # [[from, to], …]
+        self._about['step'] = step
+        self._write()
 
     def end(self, step: int) -> None:
         self._about |= {'step': step, 'ended': now()}

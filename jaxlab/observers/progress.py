@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 
 import jax
@@ -71,7 +72,8 @@ class Progress:
         screen.table([self._parameter(row) for row in run.layout])
         if run.start:
             screen.line(f'resumed at step {run.start}')  # in every language: programs look for it
-            self._remember()
+            for _, row in self._evaluations(run.start):
+                self._scores |= row
         run.unseen.add_done_callback(self._warn)
         screen.compiling(run.compiling_since)
         run.compiled.add_done_callback(self._compiled)
@@ -92,6 +94,17 @@ class Progress:
             prompt = self._run.config.log.prompt
             given = prompt if text.startswith(prompt) else ''
             self._screen.sample(say('sample at step {step}', step=step), given, text.removeprefix(given))
+
+    def back(self, step: int) -> None:
+        if self._screen is None:
+            return
+        self._best, self._scores = replace(self._best, value=0.0, step=0, since=0), {}
+        for at, row in self._evaluations(step):
+            self._scores |= row
+            if self._best.score in row:
+                self._best = self._best.after(at, {f'eval/{name}': value for name, value in row.items()})
+        self._screen.line(say('back to step {step}', step=step))
+        self._screen.begin(Status(step, self._run.config.steps))
 
     def end(self, step: int) -> None:
         self._close()
@@ -166,14 +179,14 @@ class Progress:
             self._scores[key] = value
         return shown
 
-    def _remember(self) -> None:
-        """Reads what was found before this run was resumed."""
+    def _evaluations(self, step: int) -> Iterator[tuple[int, dict[str, float]]]:
+        """Yields (step, {'held_out/loss': 3.9, …}) of the evaluations up to `step`, as metrics.jsonl has them."""
         path = self._run.workdir / 'metrics.jsonl'
         for line in path.read_text('utf-8').splitlines() if path.is_file() else ():
             if '"eval/' in line and line.endswith('}'):
                 row = json.loads(line)
-                if row.pop('step') <= self._run.start:
-                    self._scores |= {key.removeprefix('eval/'): value for key, value in row.items()}
+                if (at := row.pop('step')) <= step:
+                    yield at, {key.removeprefix('eval/'): value for key, value in row.items()}
 
 
 def expectation(memory: Expected) -> str:

@@ -34,6 +34,9 @@ class Report:
     def sample(self, step: int, text: str) -> None:
         pass
 
+    def back(self, step: int) -> None:
+        pass  # the next page is made from what the workdir holds then
+
     def end(self, step: int) -> None:
         if self._drawing is not None:
             self._drawing.kill()  # what it draws is old already

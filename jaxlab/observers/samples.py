@@ -13,6 +13,7 @@ class Samples:
 
     def start(self, run: Run) -> None:
         self._folder = run.workdir / 'samples'
+        self.back(run.start)
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
         pass
@@ -20,6 +21,11 @@ class Samples:
     def sample(self, step: int, text: str) -> None:
         self._folder.mkdir(exist_ok=True)
         (self._folder / f'{step}.txt').write_text(text, 'utf-8')
+
+    def back(self, step: int) -> None:
+        for file in self._folder.iterdir() if self._folder.is_dir() else ():
+            if file.stem.isdecimal() and int(file.stem) > step:
+                file.unlink()
 
     def end(self, step: int) -> None:
         pass

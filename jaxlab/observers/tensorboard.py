@@ -44,6 +44,13 @@ class TensorBoard:
         lines = ''.join(f'    {line}\n' for line in text.splitlines())  # indented: TensorBoard takes text for Markdown
         self._write(step, summary.text('sample', lines))
 
+    def back(self, step: int) -> None:
+        self._start = step
+        if self._writer:
+            self._writer.close()
+            self._writer = None
+            self._cut(step)
+
     def end(self, step: int) -> None:
         if self._writer:
             self._writer.close()
@@ -54,11 +61,14 @@ class TensorBoard:
 
         if self._writer is None:
             self._folder.mkdir(exist_ok=True)
-            for file in sorted(self._folder.glob('*.tfevents.*')):
-                cut(file, self._start)
+            self._cut(self._start)
             # Named after the process too: two starts within one second would otherwise write over each other.
             self._writer = EventsWriter(str(self._folder / 'events'), f'.{os.getpid()}.{time.monotonic_ns()}')
         self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _cut(self, step: int) -> None:
+        for file in sorted(self._folder.glob('*.tfevents.*')):
+            cut(file, step)
 
 
 def import_without_torch() -> None:

@@ -15,13 +15,8 @@ class Tracker:
     _file: TextIO
 
     def start(self, run: Run) -> None:
-        path = run.workdir / 'metrics.jsonl'
-        if path.exists():
-            # A killed process may have logged steps that no checkpoint holds (they run again), and half of a last line.
-            lines = path.read_text('utf-8').split('\n')[:-1]
-            kept = [line for line in lines if json.loads(line)['step'] <= run.start]
-            workdir.write(path, ''.join(f'{line}\n' for line in kept))
-        self._file = path.open('a', encoding='utf-8')
+        self._path = run.workdir / 'metrics.jsonl'
+        self._open(run.start)
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
         faults.reach('log_flush', step)
@@ -30,5 +25,17 @@ class Tracker:
     def sample(self, step: int, text: str) -> None:
         pass
 
+    def back(self, step: int) -> None:
+        self._file.close()
+        self._open(step)
+
     def end(self, step: int) -> None:
         self._file.close()
+
+    def _open(self, step: int) -> None:
+        if self._path.exists():
+            # A killed process may have logged steps that no checkpoint holds (they run again), and half of a last line.
+            lines = self._path.read_text('utf-8').split('\n')[:-1]
+            kept = [line for line in lines if json.loads(line)['step'] <= step]
+            workdir.write(self._path, ''.join(f'{line}\n' for line in kept))
+        self._file = self._path.open('a', encoding='utf-8')

@@ -68,6 +68,9 @@ class WandB:
     def sample(self, step: int, text: str) -> None:
         self._tell({'step': step, 'sample': text})
 
+    def back(self, step: int) -> None:
+        self._tell({'step': step, 'row': {'back_to_step': float(step)}})  # what was sent cannot be taken back
+
     def end(self, step: int) -> None:
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.close()
