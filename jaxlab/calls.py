@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxlab import step as steps
 from jaxlab.data.stream import Batch
+from jaxlab.messages import say
 from jaxlab.parallel import layout
 
 
@@ -41,12 +42,20 @@ def batches(batch: Callable[[int], Batch], start: int, ends: np.ndarray, most: i
       ends: of the calls.
       most: k.
     """
+
+    def one(n: int) -> Batch:
+        try:
+            return batch(n)
+        except BaseException as error:
+            error.add_note(say('(while the batch of step {step} was read)', step=n + 1))
+            raise
+
     if most == 1:
-        return lambda call: batch(start + call)
+        return lambda call: one(start + call)
 
     def stacked(call: int) -> tuple[Batch, np.ndarray]:
         first, end = int(ends[call - 1]) if call else start, int(ends[call])
-        found = [batch(n) for n in range(first, end)]
+        found = [one(n) for n in range(first, end)]
         found += found[-1:] * (most - len(found))  # slots that are not used
         return {name: np.stack([one[name] for one in found]) for name in found[0]}, np.array(end - first, np.int32)
 

@@ -121,7 +121,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
             jax.block_until_ready(terms)  # the host is never more than one call ahead, so a stop is heard soon
             numbers.check(n, terms, config.numbers.patience)
             if due(n, config.log.every):
-                tell(n, meter.row(n, terms))
+                tell(n, meter.row(n, terms) | data.row(n + offset))
 
         @ledger.of('observe')
         def tell(n: int, row: dict[str, float]) -> None:

@@ -32,7 +32,7 @@ ARROWS = {
     'devices': set(),
     'schedules': set(),
     'optim': {'config', 'parameter_groups'},
-    'data': {'config'},
+    'data': {'config', 'trust'},
     'scores': {'task'},
     'decode': set(),
     'parallel': set(),

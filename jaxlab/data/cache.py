@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 T = TypeVar('T')
 
@@ -40,6 +41,8 @@ def cached(room: str, key: Any, build: Callable[[Path], None], open_folder: Call
     final = root() / room / digest[:16]
     if (found := open_folder(final)) is not None:
         return found
+    if final.exists():
+        print(say('warning: {folder} is damaged, and is made anew', folder=final), flush=True)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='building-', dir=final.parent) as temporary:

@@ -5,11 +5,12 @@ Every row is computed from its number alone. Nothing depends on which rows were 
 
 # b rows of this process, t time (length)
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
+from jaxlab.data.records import Losses
 from jaxlab.data.shuffle import permute
 from jaxlab.data.stream import Batch
 from jaxlab.data.token_store import Part
@@ -32,6 +33,7 @@ class TrainingRows:
       length: t.
       seed: chooses phases and orders.
       end_of_text: the token that begins a document.
+      losses: reads the rows, and counts those that cannot be read.
     """
 
     part: Part
@@ -40,6 +42,7 @@ class TrainingRows:
     length: int
     seed: int
     end_of_text: int
+    losses: Losses = field(default_factory=Losses)
 
     @property
     def blocks(self) -> int:
@@ -51,7 +54,10 @@ class TrainingRows:
 
         They are tokens, targets, positions and segments, int32 [b t], and mask, float32 [b t]. Positions count from the
         beginning of each document in the row, segments count the row's documents from 1. All targets count: the last
-        of a document is the end_of_text that begins the next one.
+        of a document is the end_of_text that begins the next one. A row that cannot be read is zeros, mask included.
+
+        Raises:
+          UserError: a row cannot be read, and may not be left out.
         """
         row = n * self.batch_size + np.arange(self.batch_size)[self.rows]
         epoch, place = np.divmod(row, self.blocks)
@@ -61,9 +67,9 @@ class TrainingRows:
             here = epoch == one
             block = permute(place[here], self.blocks, np.array(keys))
             start[here] = int(phase) % len(self.part.tokens) + block * self.length
-        index = (start[:, None] + np.arange(self.length + 1)) % len(self.part.tokens)
-        tokens = self.part.tokens[index].astype(np.int32)
-        tokens, targets = tokens[:, :-1], tokens[:, 1:]
+        empty = {'row': np.zeros(self.length + 1, np.int32)}
+        found, good = self.losses.rows(n, start.tolist(), self.read, empty)
+        tokens, targets = found['row'][:, :-1], found['row'][:, 1:]
 
         begins = tokens == self.end_of_text
         begins[:, 0] = True  # a document cut by the row's edge begins there
@@ -71,7 +77,17 @@ class TrainingRows:
         positions = column - np.maximum.accumulate(np.where(begins, column, 0), axis=1)
         segments = np.cumsum(begins, axis=1, dtype=np.int32)
         mask = np.ones(tokens.shape, np.float32)
-        return {'tokens': tokens, 'targets': targets, 'positions': positions, 'segments': segments, 'mask': mask}
+        batch = {'tokens': tokens, 'targets': targets, 'positions': positions, 'segments': segments, 'mask': mask}
+        return only(good, batch)
+
+    def read(self, start: int) -> dict[str, np.ndarray]:
+        """Returns t + 1 tokens of the ring from `start` on."""
+        tokens, spans, left = self.part.tokens, [], self.length + 1
+        while left:
+            start %= len(tokens)
+            spans.append(tokens[start : start + left])
+            start, left = start + len(spans[-1]), left - len(spans[-1])
+        return {'row': np.concatenate(spans).astype(np.int32)}
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,7 @@ class HeldOutWindows:
       stride: 1..t.
       end_of_text: the token that begins and ends a document.
       token_bytes: int32 [vocabulary]: how many bytes each token stands for.
+      losses: reads the rows, and counts those that cannot be read.
     """
 
     part: Part
@@ -100,11 +117,17 @@ class HeldOutWindows:
     stride: int
     end_of_text: int
     token_bytes: np.ndarray
+    losses: Losses = field(default_factory=Losses)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """int64 [documents + 1]: where each document begins, and where the last one ends."""
+        return self.part.offsets[:]
 
     @cached_property
     def windows_before(self) -> np.ndarray:
         """int64 [documents + 1]: how many windows come before each document's first; last, how many there are."""
-        beyond = np.maximum(np.diff(self.part.offsets) - self.length, 0)
+        beyond = np.maximum(np.diff(self.offsets) - self.length, 0)
         windows = 1 + -(-beyond // self.stride)
         return np.concatenate([[0], np.cumsum(windows)])
 
@@ -121,32 +144,46 @@ class HeldOutWindows:
         """Returns this process's rows of global batch n: what TrainingRows.batch returns, and bytes, float32 [b t].
 
         Those are the bytes that a target stands for, where it counts. Behind a document's end segments are 0 and
-        nothing counts; so it is in whole rows behind the last window.
+        nothing counts; so it is in whole rows behind the last window. A row that cannot be read is zeros.
+
+        Raises:
+          UserError: a row cannot be read, and may not be left out.
         """
-        before, tokens = self.windows_before, self.part.tokens
+        before = self.windows_before
         row = n * self.batch_size + np.arange(self.batch_size)[self.rows]
         real = row < before[-1]
         window = permute(np.where(real, row, 0), int(before[-1]), self.order)
         document = np.searchsorted(before, window, side='right') - 1
         nth = window - before[document]
-        end = self.part.offsets[document + 1][:, None]
+        begin, end = self.offsets[document] + nth * self.stride, self.offsets[document + 1]
+        end = np.where(real, end, begin)  # where there is no window, there is nothing to read
+
+        def read(span: tuple[int, int]) -> dict[str, np.ndarray]:
+            row = empty['row'].copy()
+            found = self.part.tokens[span[0] : min(span[1], span[0] + len(row))]
+            row[: len(found)] = found
+            return {'row': row}
+
+        empty = {'row': np.full(self.length + 1, self.end_of_text, np.int32)}
+        found, good = self.losses.rows(n, zip(begin.tolist(), end.tolist(), strict=True), read, empty)
+        tokens, targets = found['row'][:, :-1], found['row'][:, 1:]
 
         column = np.arange(self.length)
-        index = (self.part.offsets[document] + nth * self.stride)[:, None] + column
-        inside = (index < end) & real[:, None]
+        inside = begin[:, None] + column < end[:, None]
         seen = (nth > 0)[:, None] & (column < self.length - self.stride)  # counted in the window before
         mask = inside & ~seen
 
-        def read(index: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-            found = tokens[np.minimum(index, len(tokens) - 1)]
-            return np.where(wanted, found, self.end_of_text).astype(np.int32)
-
-        targets = read(index + 1, (index + 1 < end) & inside)
-        return {
-            'tokens': read(index, inside),
+        batch = {
+            'tokens': tokens,
             'targets': targets,
             'positions': np.where(inside, column, 0).astype(np.int32),
             'segments': inside.astype(np.int32),
             'mask': mask.astype(np.float32),
             'bytes': (self.token_bytes[targets] * mask).astype(np.float32),
         }
+        return only(good, batch)
+
+
+def only(good: np.ndarray, batch: Batch) -> Batch:
+    """Returns a batch whose rows are zeros where they are not `good`, bool [b]."""
+    return batch if good.all() else {name: rows * good[:, None].astype(rows.dtype) for name, rows in batch.items()}

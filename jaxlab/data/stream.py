@@ -1,10 +1,15 @@
 """What every data set is to the rest of the house, and the threads that work ahead of the training loop."""
 
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 Batch = dict[str, np.ndarray]
 
@@ -40,6 +45,7 @@ class Data:
       fingerprint: sha256 of everything a batch is made from, in hexadecimal digits.
       summary: one line for the screen.
       batches_per_epoch: how many batches go once through the training part.
+      skipped: n -> how many records of the batches before n could not be read, of those that this process read.
     """
 
     batch: Callable[[int], Batch]
@@ -49,6 +55,12 @@ class Data:
     fingerprint: str
     summary: str
     batches_per_epoch: float
+    skipped: Callable[[int], int] = lambda n: 0
+
+    def row(self, n: int) -> dict[str, float]:
+        """Returns what there is to tell when the batches before n are trained on: {} or {'data/skipped': 3.0}."""
+        skipped = self.skipped(n)
+        return {'data/skipped': float(skipped)} if skipped else {}
 
 
 def whole(data: Data, rows: slice, count: int) -> Data:
@@ -67,14 +79,26 @@ def whole(data: Data, rows: slice, count: int) -> Data:
     return replace(data, batch=lambda n: batch, batches_per_epoch=1.0)
 
 
+class ReaderError(RuntimeError):
+    """A thread that builds batches failed; the cause is what it raised, with its own traceback."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What stands among the batches in the place of one that could not be built."""
+
+    error: BaseException
+
+
 def prefetch(
     batch: Callable[[int], Batch], start: int, count: int, *, threads: int = 2, ahead: int = 4
 ) -> Iterator[Batch]:
     """Yields the `count` batches batch(start), batch(start + 1), … in order, built ahead of time by Grain's threads.
 
     Because a batch is a function of its number there is no state to save: whoever resumes begins at another `start`.
-    What a thread raises is raised here, in the place of the batch that could not be built. Closing the iterator (or
-    dropping it) ends the threads.
+    What a thread raises is raised here, in the place of the batch that could not be built, and never later than the
+    loop asks for it. Where the loop is busy with earlier batches then, it is printed meanwhile. Closing the iterator
+    (or dropping it) ends the threads.
 
     Args:
       batch: builds batch n; called from several threads at once.
@@ -82,12 +106,43 @@ def prefetch(
       count: how many batches.
       threads: how many threads build batches.
       ahead: how many batches wait finished; at least `threads`.
+
+    Raises:
+      UserError: as a thread raised it.
+      ReaderError: from any other exception of a thread, which is its cause.
     """
     import grain  # here and not above: it takes a second or two, and a first step without prefetching needs none of it
 
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-    batches = iter(grain.MapDataset.range(start, start + count).map(batch).to_iter_dataset(options))
+    wanted = None  # the batch that the loop waits for
+    told = False
+
+    def build(n: int) -> Batch | Failure:
+        nonlocal told
+        try:
+            found = batch(n)
+            if found is None:
+                raise TypeError(f'batch {n} is None')  # Grain would leave it out
+            return found
+        except BaseException as error:  # of every kind: SystemExit would end this thread, StopIteration the stream
+            if n != wanted and not told:
+                told = True
+                told_of = error if isinstance(error, UserError) else ''.join(traceback.format_exception(error))
+                line = say(
+                    'warning: batch {n} of this stream cannot be built; the run ends there: {error}', n=n, error=told_of
+                )
+                print(line, file=sys.stderr, flush=True)
+            return Failure(error)
+
+    batches = iter(grain.MapDataset.range(start, start + count).map(build).to_iter_dataset(options))
     try:
-        yield from batches
+        for wanted in range(start, start + count):
+            n, found = wanted, next(batches)
+            wanted = None
+            if isinstance(found, Failure):
+                if isinstance(found.error, UserError):
+                    raise found.error
+                raise ReaderError(say('batch {n} of this stream could not be built', n=n)) from found.error
+            yield found
     finally:
         batches.close()

@@ -8,14 +8,17 @@ from ml_collections import ConfigDict
 
 from jaxlab.config import build, module, spec
 from jaxlab.data.cache import cached
-from jaxlab.data.documents import Corpus, stamp
+from jaxlab.data.documents import Corpus, stamp, without_bad
 from jaxlab.data.processors import TextProcessor
+from jaxlab.data.records import Losses, tolerance
 from jaxlab.data.sequences import HeldOutWindows, TrainingRows
 from jaxlab.data.sources import python_library, text_files
 from jaxlab.data.stream import Data, Split
-from jaxlab.data.token_store import FORMAT, store_of
+from jaxlab.data.token_store import FORMAT, digest_of_assets, store_of
 from jaxlab.errors import UserError
 from jaxlab.messages import say
+
+DIGEST = 'digest'  # file beside those of a processor in the cache, by which these are known again
 
 
 def make(
@@ -28,6 +31,8 @@ def make(
     length: int = 256,
     processor: ConfigDict = spec('data.processors.bpe'),
     stride: int = 0,
+    bad: str = 'raise',
+    bad_rate: float = 0.01,
 ) -> Data:
     """Reads a corpus, learns its tokens, stores it as tokens, all of it once; later starts find it in the cache.
 
@@ -41,12 +46,15 @@ def make(
       length: tokens in a row.
       processor: text <-> tokens; a file of processors/.
       stride: how far windows over a held-out document advance; 0: by `length`, so they do not overlap.
+      bad: what becomes of documents and rows that cannot be read: 'raise' (the first ends the run) or 'skip' (they are
+        left out and counted); see records.py.
+      bad_rate: the share of all that may be left out; more ends the run.
 
     Returns:
       Data with the split 'held_out' and info {'vocabulary', 'length'}.
 
     Raises:
-      UserError: an argument is out of range, or the corpus is missing, empty or not UTF-8.
+      UserError: an argument is out of range, the corpus is missing or empty, or a document cannot be read.
     """
     if length < 1:
         raise UserError('length={length}: a row has at least one token.', length=length)
@@ -56,14 +64,33 @@ def make(
             stride=stride,
             length=length,
         )
-    corpus = text_files.corpus(path) if path else python_library.corpus()
+    tolerated = tolerance(bad, bad_rate)
+    corpus = without_bad(text_files.corpus(path) if path else python_library.corpus(), tolerated)
     used = known or processor_of(corpus, processor)
     store = store_of(corpus, used)
+    store.omitted.check(tolerated, corpus.name)  # it may have been stored when more was allowed
 
     shape: dict[str, Any] = {'batch_size': batch_size, 'rows': rows, 'length': length, 'end_of_text': used.end_of_text}
-    training = TrainingRows(store.train, seed=seed, **shape)
-    windows = HeldOutWindows(store.held_out, stride=stride or length, token_bytes=used.token_bytes, **shape)
+    losses = Losses(tolerated)
+    training = TrainingRows(store.train, seed=seed, losses=losses, **shape)
+    windows = HeldOutWindows(
+        store.held_out, stride=stride or length, token_bytes=used.token_bytes, losses=Losses(tolerated), **shape
+    )
     train, held_out = store.train.counts, store.held_out.counts
+    summary = say(
+        '{name}: {size:.1f} MB in {documents:,} documents, {tokens:,} tokens;'
+        ' held out {held_size:.1f} MB in {held_documents:,} ({rule}); fingerprint {fingerprint}',
+        name=corpus.name,
+        size=train.bytes / 1e6,
+        documents=train.documents,
+        tokens=train.tokens,
+        held_size=held_out.bytes / 1e6,
+        held_documents=held_out.documents,
+        rule=corpus.rule,
+        fingerprint=store.fingerprint[:16],
+    )
+    if store.omitted.records:
+        summary = say('{summary}; {count:,} records left out', summary=summary, count=store.omitted.records)
     return Data(
         batch=training.batch,
         # As many targets as tokens: the end_of_text that begins a document is none, but one more closes it.
@@ -71,19 +98,9 @@ def make(
         info={'vocabulary': used.vocabulary, 'length': length},
         processor=used,
         fingerprint=store.fingerprint,
-        summary=say(
-            '{name}: {size:.1f} MB in {documents:,} documents, {tokens:,} tokens;'
-            ' held out {held_size:.1f} MB in {held_documents:,} ({rule}); fingerprint {fingerprint}',
-            name=corpus.name,
-            size=train.bytes / 1e6,
-            documents=train.documents,
-            tokens=train.tokens,
-            held_size=held_out.bytes / 1e6,
-            held_documents=held_out.documents,
-            rule=corpus.rule,
-            fingerprint=store.fingerprint[:16],
-        ),
+        summary=summary,
         batches_per_epoch=training.blocks / batch_size,
+        skipped=losses.before,
     )
 
 
@@ -94,12 +111,20 @@ def processor_of(corpus: Corpus, node: ConfigDict) -> TextProcessor:
         return (text for document in corpus.documents() if not document.held_out for text in document.pieces())
 
     def write(folder: Path) -> None:
-        build(node, training_text, key='data.processor').save(folder)
+        made = build(node, training_text, key='data.processor')
+        made.save(folder)
+        (folder / DIGEST).write_text(digest_of_assets(made), 'utf-8')
 
     def read(folder: Path) -> TextProcessor | None:
-        return module('data.processors', node.name).load(folder) if folder.is_dir() else None
+        load = module('data.processors', node.name).load
+        try:
+            digest = (folder / DIGEST).read_text('utf-8')
+            found = load(folder)
+        except Exception:  # what damaged files do to it, only its library knows
+            return None
+        return found if digest_of_assets(found) == digest else None
 
     # A processor made from files of its own is another one when those change.
     files = sorted(Path(node.path).expanduser().glob('*')) if node.get('path') else ()
-    key = [FORMAT, node.to_dict(), [stamp(file) for file in files], corpus.stamps()]
+    key = [FORMAT, node.to_dict(), [stamp(file) for file in files], corpus.stamps(), corpus.skips]
     return cached('processors', key, write, read)

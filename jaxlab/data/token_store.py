@@ -1,10 +1,11 @@
-"""Tokens on disk: written once, streaming, then mapped into memory by whoever reads them.
+"""Tokens on disk: written once, streaming, then read in spans by whoever wants them.
 
 A store is a folder:
-  meta.json                    fingerprint, dtype, counts
+  meta.json                    fingerprint, dtype, counts, what was left out, checksums
   train.tokens                 uint16 or uint32: every document is [end_of_text] + its tokens, one after the other
   train.offsets                int64 [documents + 1]: document d is tokens[offsets[d]:offsets[d + 1]]
   held_out.tokens, .offsets    the same for the held-out part
+  *.sums                       checksums of the blocks of each of these; see blocks.py
 """
 
 import hashlib
@@ -13,18 +14,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from jaxlab.data.blocks import BlockFile, BlockWriter
 from jaxlab.data.cache import cached
 from jaxlab.data.documents import Corpus, Document
 from jaxlab.data.processors import TextProcessor
+from jaxlab.data.records import BadRecord, Omitted
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 
-FORMAT = 1  # goes up when these files, the rules of what is held out, or how text is cut into pieces change
+FORMAT = 2  # goes up when these files, the rules of what is held out, or how text is cut into pieces change
 GROUP_CHARACTERS = 1 << 22  # so much text is encoded at a time, by all cores
+CHECKED = 1 << 30  # bytes: a file of tokens up to this size is read once when it is opened, which takes a second
 
 
 @dataclass(frozen=True)
@@ -36,31 +40,46 @@ class Counts:
     bytes: int
 
 
+class Numbers(Protocol):
+    """Numbers of which a span is read when it is asked for: an array, or a BlockFile."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, span: slice, /) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Part:
-    """One part of a store, mapped into memory: tokens uint16 or uint32 [tokens], offsets int64 [documents + 1]."""
+    """One part of a store: tokens uint16 or uint32 [tokens], offsets int64 [documents + 1]."""
 
-    tokens: np.ndarray
-    offsets: np.ndarray
+    tokens: Numbers
+    offsets: Numbers
     counts: Counts
 
 
 @dataclass(frozen=True)
 class TokenStore:
-    """An opened store; see the head of this file. `fingerprint` is the sha256 of all that it was made from."""
+    """An opened store; see the head of this file.
+
+    Attributes:
+      fingerprint: sha256 of all that it was made from.
+      train, held_out: its parts.
+      omitted: what was left out of it.
+    """
 
     fingerprint: str
     train: Part
     held_out: Part
+    omitted: Omitted
 
 
 def store_of(corpus: Corpus, processor: TextProcessor) -> TokenStore:
     """Returns the tokens of a corpus, from the cache where files (names, sizes, times) and processor are the same.
 
     Raises:
-      UserError: a file is not UTF-8, a part stays empty, or the processor loses text.
+      UserError: a document cannot be read, a part stays empty, or the processor loses text.
     """
-    key = [FORMAT, corpus.stamps(), digest_of_assets(processor)]
+    key = [FORMAT, corpus.stamps(), corpus.skips, digest_of_assets(processor)]
     return cached('tokens', key, partial(write_store, corpus, processor), open_store)
 
 
@@ -75,21 +94,35 @@ def digest_of_assets(processor: TextProcessor) -> str:
 
 
 def open_store(folder: Path) -> TokenStore | None:
-    """Opens a store; None where there is none, or one whose files are not as long as they were written."""
+    """Opens a store; None where there is none, or a damaged one.
+
+    Whether all of it is what was written is looked at here where it is small. Of a large one, each block is looked at
+    when it is read.
+    """
+    seal = folder / 'meta.json'
     try:
-        meta = json.loads((folder / 'meta.json').read_text('utf-8'))
-        train, held_out = (open_part(folder, part, meta['dtype'], meta[part]) for part in ('train', 'held_out'))
-    except (OSError, ValueError, KeyError):
+        meta = json.loads(seal.read_text('utf-8'))
+        if meta.pop('sha256') != digest_of_json(meta):
+            return None
+        train, held_out = (open_part(folder, part, meta, seal) for part in ('train', 'held_out'))
+        omitted = Omitted(**meta['omitted'] | {'first': tuple(meta['omitted']['first'])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadRecord):
         return None
-    return TokenStore(meta['fingerprint'], train, held_out)
+    return TokenStore(meta['fingerprint'], train, held_out, omitted)
 
 
-def open_part(folder: Path, part: str, dtype: str, counts: dict[str, int]) -> Part:
-    tokens = np.memmap(folder / f'{part}.tokens', dtype, 'r')
-    offsets = np.memmap(folder / f'{part}.offsets', np.int64, 'r')
-    if tokens.size != counts['tokens'] or offsets.size != counts['documents'] + 1:
-        raise ValueError(f'{folder} is damaged')
-    return Part(tokens, offsets, Counts(**counts))
+def open_part(folder: Path, part: str, meta: dict[str, Any], seal: Path) -> Part:
+    counts, sums = Counts(**meta[part]), meta['sums']
+    tokens = BlockFile(folder / f'{part}.tokens', meta['dtype'], counts.tokens, sums[f'{part}.tokens'], seal)
+    offsets = BlockFile(folder / f'{part}.offsets', np.int64, counts.documents + 1, sums[f'{part}.offsets'], seal)
+    for file in (tokens, offsets):
+        if file.size_in_bytes <= CHECKED:
+            file.check()
+    return Part(tokens, offsets, counts)
+
+
+def digest_of_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -133,9 +166,9 @@ def write_store(corpus: Corpus, processor: TextProcessor, folder: Path) -> None:
             corpus=corpus.name,
             rule=corpus.rule,
         )
-    meta = {'fingerprint': fingerprint.hexdigest(), 'dtype': dtype.name}
-    parts = {'train': asdict(train.counts()), 'held_out': asdict(held_out.counts())}
-    (folder / 'meta.json').write_text(json.dumps(meta | parts, indent=2), 'utf-8')
+    meta = {'fingerprint': fingerprint.hexdigest(), 'dtype': dtype.name, 'omitted': asdict(corpus.omitted())}
+    meta |= {'train': asdict(train.counts()), 'held_out': asdict(held_out.counts()), 'sums': train.sums | held_out.sums}
+    (folder / 'meta.json').write_text(json.dumps(meta | {'sha256': digest_of_json(meta)}, indent=2), 'utf-8')
 
 
 @dataclass(frozen=True)
@@ -180,16 +213,16 @@ class PartWriter:
     def __init__(self, folder: Path, part: str, dtype: np.dtype):
         self.documents = self.tokens = self.bytes = 0
         self.dtype = dtype
-        self.token_file = (folder / f'{part}.tokens').open('wb')
-        self.offset_file = (folder / f'{part}.offsets').open('wb')
+        self.files = {f'{part}.{kind}': BlockWriter(folder / f'{part}.{kind}') for kind in ('tokens', 'offsets')}
+        self.token_file, self.offset_file = self.files.values()
+        self.sums: dict[str, str] = {}  # of each file, once it is closed
 
     def __enter__(self) -> 'PartWriter':
         return self
 
     def __exit__(self, *_: object) -> None:
         self.offset_file.write(np.int64(self.tokens).tobytes())  # where the last document ends
-        self.token_file.close()
-        self.offset_file.close()
+        self.sums = {name: file.close() for name, file in self.files.items()}
 
     def begin_document(self, end_of_text: int) -> None:
         self.offset_file.write(np.int64(self.tokens).tobytes())

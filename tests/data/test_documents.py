@@ -57,7 +57,7 @@ def test_what_is_not_utf8_is_named_with_its_byte(tmp_path, monkeypatch, size, co
     monkeypatch.setattr(documents, 'PIECE_BYTES', size)
     path = tmp_path / 'latin.txt'
     path.write_bytes(content)
-    with pytest.raises(UserError, match=rf'latin\.txt" is not UTF-8: byte 0x{byte} at position {position}\.'):
+    with pytest.raises(UserError, match=rf'latin\.txt" is not UTF-8 text: byte 0x{byte} at position {position}\.'):
         list(read_pieces(path))
 
 
@@ -138,14 +138,14 @@ def test_a_line_without_text_is_named(tmp_path, line):
     path = tmp_path / 'a.jsonl'
     path.write_text('{"text": "fine"}\n' + line + '\n')
     with pytest.raises(UserError, match=r'a\.jsonl", line 2 is no text'):
-        list(text_files.corpus(str(path)).documents())
+        texts(text_files.corpus(str(path)), False)
 
 
 def test_a_line_that_is_not_utf8_is_named_with_its_byte(tmp_path):
     path = tmp_path / 'a.jsonl'
     path.write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
     with pytest.raises(UserError, match='byte 0xe9 at position 30'):
-        list(text_files.corpus(str(path)).documents())
+        texts(text_files.corpus(str(path)), False)
 
 
 def test_paths_that_hold_no_text(tmp_path):

@@ -5,7 +5,7 @@ import sysconfig
 from functools import partial
 from pathlib import Path
 
-from jaxlab.data.documents import Corpus, Document, File, find_files, one_in_twenty, read_pieces
+from jaxlab.data.documents import Corpus, Document, File, find_files, one_in_twenty, read_pieces, stamp
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 
@@ -41,7 +41,7 @@ def corpus() -> Corpus:
 
 
 def document(file: File) -> Document:
-    return Document(file.name, one_in_twenty(module(file.name)), partial(read_pieces, file.path))
+    return Document(file.name, one_in_twenty(module(file.name)), partial(read_pieces, file.path), stamp(file.path)[1])
 
 
 def module(name: str) -> str:
