@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxlab import step as steps
-from jaxlab.data.stream import Batch
+from jaxlab.data.stream import Batch, prefetch
 from jaxlab.messages import say
 from jaxlab.parallel import layout
 
@@ -72,3 +72,30 @@ def prepare(
     stack = {name: jax.ShapeDtypeStruct((most, *x.shape), x.dtype) for name, x in batch.items()}
     shardings = NamedSharding(mesh, PartitionSpec(None, *sharding.spec)), NamedSharding(mesh, PartitionSpec())
     return steps.several(step), (stack, jax.ShapeDtypeStruct((), jnp.int32)), shardings
+
+
+def run(
+    call: Callable[..., Any],
+    state: steps.TrainState,
+    batch: Callable[[int], Batch],
+    last: int,
+    most: int,
+    shardings: Any,
+) -> tuple[steps.TrainState, Any]:
+    """Runs the steps that lie between a state and step `last`; returns the state after it, and the terms of that step.
+
+    Args:
+      call: a compiled call of up to `most` steps.
+      state: before them; donated where the call was compiled so.
+      batch: n -> batch n of the data.
+      last: the number of the last step, one at least after the state.
+      most: k.
+      shardings: of what a call trains on.
+    """
+    start, offset = int(state.step), int(state.data_offset)
+    stops = ends(start, last, most, ())
+    given = batches(lambda n: batch(n + offset), start, stops, most)
+    terms: Any = None
+    for mine in prefetch(given, 0, len(stops)):
+        state, terms = call(state, {}, layout.place(mine, shardings))
+    return state, terms

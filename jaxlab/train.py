@@ -16,13 +16,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxlab import calls, devices, flops, memory
+from jaxlab import blueprint, calls, devices, flops, memory
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
 from jaxlab.best import make_best
 from jaxlab.checkpoint import Checkpoints
-from jaxlab.config import build
 from jaxlab.data.stream import Batch, prefetch
+from jaxlab.debug_nans import DebugNaNs
 from jaxlab.evaluation import count, make_evaluate, make_scores, summary
 from jaxlab.experiment import make_data, make_sampler, make_task
 from jaxlab.observers import Compiled, Observer, Run
@@ -35,7 +35,14 @@ from jaxlab.trust.stop import Stop
 from jaxlab.trust.watchdog import Watchdog
 
 
-def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledger: Ledger | None = None) -> int:
+def train(
+    config: ConfigDict,
+    workdir: Path,
+    observers: Sequence[Observer],
+    ledger: Ledger | None = None,
+    *,
+    debug_nans: bool = False,
+) -> int:
     """Trains until `config.steps`, or until asked to stop; goes on from the newest checkpoint in the workdir.
 
     Args:
@@ -43,6 +50,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
       workdir: where everything lies; made if missing.
       observers: who is told what happens.
       ledger: counts where the time goes; one that already runs counts what came before.
+      debug_nans: whether the first loss or gradient that is not finite ends the run, and the module that it began in is
+        named; see `jaxlab.debug_nans`.
 
     Returns:
       0, or the number of the signal that ended the run early.
@@ -66,33 +75,22 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
     checkpoints = Checkpoints(workdir, config.checkpoint.keep, config.checkpoint.retry)
     watchdog = Watchdog(config.hang.times, config.hang.least, workdir / 'hang.txt')
     with jax.set_mesh(mesh), closing(checkpoints), Stop() as stop, watchdog:
-        # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device.
-        key = jax.random.key(config.seed)
-        names = layout.names(jax.eval_shape(task.init, key, batch)[0])
-        optimizers = [
-            build(config[of.optimizer], steps.split(names, of.trains)[0], config.steps * of.repeat, key=of.optimizer)
-            for of in task.phases
-        ]
-        init = partial(steps.init, task, optimizers, config.average, batch)
-        abstract = jax.eval_shape(init, key)
-        shardings = layout.state_shardings(abstract, names, mesh)
+        # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device. See blueprint.py.
+        plan = blueprint.draw(config, task, batch, mesh)
+        abstract, names, shardings = plan.abstract, plan.names, plan.shardings
 
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
-        how = {'accumulate': config.accumulate, 'average': config.average, 'spike': config.numbers.spike}
-        step = steps.make_step(task, optimizers, **how)
-        step, given, given_shardings = calls.prepare(step, batch, mesh, config.steps_per_call)
-        arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(given, given_shardings)
         compiling_since = time.monotonic()
-        compiling = ThreadPoolExecutor(1).submit(timed, compile_step, step, arguments, mesh)
+        compiling = ThreadPoolExecutor(1).submit(timed, compile_step, plan.call, plan.arguments, mesh, not debug_nans)
         state_bytes = memory.of_tree(abstract, shardings)
         too_large = memory.of_state_alone(state_bytes, memory.limit())
         if too_large and jax.process_index() == 0:
             print(too_large, flush=True)  # before it is born: no observer may live to tell of it
         if checkpoints.latest() is None:
-            state = jax.jit(init, out_shardings=shardings)(key)
+            state = plan.born()
         else:
-            state, best = checkpoints.restore(arguments[0]), best.resumed(checkpoints.best())
+            state, best = checkpoints.restore(plan.arguments[0]), best.resumed(checkpoints.best())
         workdirs.remember(workdir, config, data, batch)
         start = int(state.step)
         table = layout.describe(abstract.params, names, shardings.params)
@@ -102,7 +100,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
         run = Run(config, workdir, start, *about, ledger, best, unseen, compiling_since)
         for observer in observers:
             observer.start(run)
-        work = flops.of_step(task, abstract.params, abstract.extra, batch, key)  # while the step compiles
+        work = flops.of_step(task, abstract.params, abstract.extra, batch, plan.key)  # while the step compiles
         with ledger.of('compile'):
             step, seconds = compiling.result()
         peak = mesh.size * devices.peak(mesh.devices.flat[0].device_kind, dtypes(config.precision)[0].name)
@@ -119,6 +117,8 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
 
         def observe(n: int, terms: steps.Terms) -> None:
             jax.block_until_ready(terms)  # the host is never more than one call ahead, so a stop is heard soon
+            if nans:
+                nans.look(n, terms)
             numbers.check(n, terms, config.numbers.patience)
             if due(n, config.log.every):
                 tell(n, meter.row(n, terms) | data.row(n + offset))
@@ -165,13 +165,16 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
         every = config.log.every, config.evaluate.every, config.log.sample_every, config.checkpoint.every
         while n < config.steps and not best.exhausted and not stop.asked():  # once, and once more after each rollback
             offset = int(state.data_offset)
+            nans = DebugNaNs(plan, step, data.batch, config.steps_per_call) if debug_nans else None
             ends = calls.ends(n, config.steps, config.steps_per_call, every)
             batches = calls.batches(partial(batch_of, offset), n, ends, config.steps_per_call)
             try:
                 for mine, end in zip(ledger.waits('data', stop.waits(prefetch(batches, 0, len(ends)))), ends.tolist()):
                     watchdog.turn(end)
                     ledger.turn('lost' if n < furthest else 'step')
-                    state, terms = step(state, frozen, layout.place(mine, given_shardings))
+                    if nans:
+                        nans.hold(state)
+                    state, terms = step(state, frozen, layout.place(mine, plan.given_shardings))
                     n = end
                     # It is under way; only now are the numbers of the one before read: the devices never wait for us.
                     if before:
@@ -203,7 +206,7 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
                     raise
                 with watchdog.resting():
                     furthest = max(furthest, n)
-                    to = checkpoints.restore(arguments[0], found.good)
+                    to = checkpoints.restore(plan.arguments[0], found.good)
                     n, before, best = int(to.step), None, best.resumed(checkpoints.best())
                     checkpoints.forget_after(n)
                     state = numbers.rolled_back(to, state, found.good + config.numbers.patience)
@@ -225,15 +228,19 @@ def train(config: ConfigDict, workdir: Path, observers: Sequence[Observer], ledg
         return 0 if finished else stop.asked()
 
 
-def compile_step(step: Callable[..., Any], arguments: tuple[Any, ...], mesh: jax.sharding.Mesh) -> Callable[..., Any]:
+def compile_step(
+    step: Callable[..., Any], arguments: tuple[Any, ...], mesh: jax.sharding.Mesh, donate: bool = True
+) -> Callable[..., Any]:
     """Compiles a step for shapes with shardings. What comes back never compiles again: other shapes are an error.
 
-    The old state is donated: its memory becomes the new one's.
+    With `donate`, the memory of the old state becomes the new one's.
     """
     out_shardings = jax.tree.map(lambda x: x.sharding, arguments[0]), None
     faults.reach('compile')
     with jax.set_mesh(mesh):  # a thread begins without the mesh of the one that started it
-        return jax.jit(step, donate_argnums=0, out_shardings=out_shardings).lower(*arguments).compile()
+        return (
+            jax.jit(step, donate_argnums=0 if donate else (), out_shardings=out_shardings).lower(*arguments).compile()
+        )
 
 
 def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:

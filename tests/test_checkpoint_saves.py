@@ -97,19 +97,19 @@ def test_looking_does_not_wait(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('point', SAVING)
-def test_three_in_a_row_end_the_run(tmp_path, capsys, point):
+def test_five_in_a_row_end_the_run(tmp_path, capsys, point):
     save(tmp_path, 1)
     checkpoints = Checkpoints(tmp_path)
     with faults.fail_at(point, kind='enospc'):
-        for step in (2, 3):
+        for step in (2, 3, 4, 5):
             start(checkpoints, step)
             settled(checkpoints)
         with pytest.raises(UserError) as caught:
-            start(checkpoints, 4)
+            start(checkpoints, 6)
             settled(checkpoints)
     first, second = str(caught.value).splitlines()
-    assert 'step 4 could not be saved' in first and 'No space left' in first and 'that of step 1.' in first
-    assert str(tmp_path / 'checkpoints') in second and len(capsys.readouterr().out.splitlines()) == 2
+    assert 'step 6 could not be saved' in first and 'No space left' in first and 'that of step 1.' in first
+    assert str(tmp_path / 'checkpoints') in second and len(capsys.readouterr().out.splitlines()) == 4
     assert good(tmp_path) == [1]
     checkpoints.close()
 

@@ -82,7 +82,7 @@ class Stack(nn.Module):
             run = nn.scan(
                 run,
                 length=self.layers,
-                variable_axes={'params': 0},
+                variable_axes={'params': 0, 'intermediates': 0},  # these exist only where one asks to see them
                 split_rngs={'params': True, 'dropout': True},
                 metadata_params={nn.PARTITION_NAME: 'layers'},
             )

@@ -26,10 +26,7 @@ class Meter:
 
     def row(self, n: int, terms: Terms) -> dict[str, float]:
         """Returns {'train/loss': …, …}. It reads from the devices: call it when the next step is under way."""
-        terms = jax.tree.map(float, jax.device_get(dict(terms)))
-        row = {'train/loss': mean_loss(terms)}
-        hidden = {'loss', 'skipped_in_a_row'} | ({'skipped'} if not terms['skipped'].total else set())
-        row |= {f'train/{name}': term.total / term.count for name, term in terms.items() if name not in hidden}
+        row = of_terms(terms)
         now = time.perf_counter()
         seconds = (now - self._time) / max(n - self._step, 1)
         if seconds > 0:  # not nan
@@ -43,3 +40,11 @@ class Meter:
             row['train/seconds_left'] = seconds * (self._config.steps - n)
         self._step, self._time = n, now
         return row
+
+
+def of_terms(terms: Terms) -> dict[str, float]:
+    """Returns the part of a row that does not depend on time, but on the step alone: {'train/loss': …, …}."""
+    terms = jax.tree.map(float, jax.device_get(dict(terms)))
+    hidden = {'loss', 'skipped_in_a_row'} | ({'skipped'} if not terms['skipped'].total else set())
+    row = {'train/loss': mean_loss(terms)}
+    return row | {f'train/{name}': term.total / term.count for name, term in terms.items() if name not in hidden}

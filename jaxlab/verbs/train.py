@@ -25,6 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--config', default='', help=config)
     parser.add_argument('--workdir', default='', help=workdir)
     parser.add_argument('--allow_import', action='append', default=[], help=package)
+    nans = say('end at the first loss or gradient that is not finite, and name the module that it began in')
+    parser.add_argument('--debug_nans', action='store_true', help=nans)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -74,7 +76,7 @@ def run(parsed: argparse.Namespace) -> int:
             if config.log.wandb:
                 observers.append(Background('Weights & Biases', WandB(config.log.wandb)))
             observers.append(Report())  # after those whose files it shows
-            return train(config, workdir, observers, ledger)
+            return train(config, workdir, observers, ledger, debug_nans=parsed.debug_nans)
 
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     main = f'{python} -m jaxlab.main'

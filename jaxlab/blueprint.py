@@ -1,0 +1,68 @@
+"""A run before any of it is computed: the shapes of its state, where they will live, and the step that will change it.
+
+Training begins here, and so does whoever runs its steps again; what both compile is the same program.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxlab import calls
+from jaxlab import step as steps
+from jaxlab.config import build
+from jaxlab.parallel import layout
+from jaxlab.task import Task
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What `draw` returns."""
+
+    mesh: jax.sharding.Mesh
+    key: jax.Array  # the run's
+    names: Any  # axis names of the parameters
+    abstract: steps.TrainState  # shapes
+    shardings: steps.TrainState
+    init: Callable[[jax.Array], steps.TrainState]
+    step: steps.Step  # a single one, pure
+    call: steps.Step  # what one dispatch runs: the step, or several
+    arguments: Any  # of a call: shapes that know where they go
+    given_shardings: Any  # of what a call trains on
+
+    def born(self) -> steps.TrainState:
+        """Returns the state before the first step, made in its shardings: nothing large is ever whole on one device."""
+        return jax.jit(self.init, out_shardings=self.shardings)(self.key)
+
+
+def draw(
+    config: ConfigDict, task: Task, batch: Mapping[str, jax.ShapeDtypeStruct], mesh: jax.sharding.Mesh
+) -> Blueprint:
+    """Returns the blueprint of a run, under the ambient mesh `mesh`.
+
+    Args:
+      config: the resolved config.
+      task: what is learned.
+      batch: the shapes of a global batch.
+      mesh: the devices.
+
+    Raises:
+      UserError: an optimizer's arguments, or shapes that the mesh does not divide.
+    """
+    key = jax.random.key(config.seed)
+    names = layout.names(jax.eval_shape(task.init, key, batch)[0])
+    optimizers = [
+        build(config[of.optimizer], steps.split(names, of.trains)[0], config.steps * of.repeat, key=of.optimizer)
+        for of in task.phases
+    ]
+    init = partial(steps.init, task, optimizers, config.average, batch)
+    abstract = jax.eval_shape(init, key)
+    shardings = layout.state_shardings(abstract, names, mesh)
+    how = {'accumulate': config.accumulate, 'average': config.average, 'spike': config.numbers.spike}
+    step = steps.make_step(task, optimizers, **how)
+    call, given, given_shardings = calls.prepare(step, batch, mesh, config.steps_per_call)
+    arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(given, given_shardings)
+    return Blueprint(mesh, key, names, abstract, shardings, init, step, call, arguments, given_shardings)
