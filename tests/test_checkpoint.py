@@ -37,7 +37,13 @@ def check(folder):
 def test_the_best_is_kept_beside_the_newest(tmp_path):
     check(tmp_path)
     again = Checkpoints(tmp_path / 'one', 1)
-    assert again.latest() == 5 and again.best() == {'score': 'held_out/loss', 'value': 1 / 3, 'step': 3, 'since': 0}
+    assert again.latest() == 5 and again.best() == {
+        'score': 'held_out/loss',
+        'value': 1 / 3,
+        'step': 3,
+        'since': 0,
+        'owed': False,
+    }
     for step, found in (('best', 3), ('newest', 5), (3, 3)):
         items = {'params': jax.eval_shape(lambda: state(0).params)}
         number, parts = again.restore_items(items, step)

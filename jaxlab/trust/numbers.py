@@ -77,18 +77,9 @@ def choose(good: jax.Array, new: Any, old: Any) -> Any:
 class TooMany(UserError):
     """Too many updates in a row were left out, the last one at `step`; the last good one was that of step `good`."""
 
-    def __init__(self, step: int, count: int, loss: float, norm: float) -> None:
-        self.step, self.good = step, step - count
-        super().__init__(
-            'step {step}: {count} updates in a row were left out (loss {loss:.4g}, gradient norm {norm:.4g}), the last'
-            ' good one was that of step {good}. Lower config.optimizer.learning_rate, or let the run go back and on'
-            ' with other data: config.numbers.rollbacks=3.',
-            step=step,
-            count=count,
-            loss=loss,
-            norm=norm,
-            good=self.good,
-        )
+    def __init__(self, template: str, /, *, step: int, good: int, **values: object) -> None:
+        super().__init__(template, step=step, good=good, **values)
+        self.step, self.good = step, good
 
     def told(self, to: int) -> str:
         """Returns one line: that the run goes back to step `to`."""
@@ -130,4 +121,13 @@ def check(step: int, terms: Mapping[str, Any], patience: int) -> None:
     seen = {name: float(term.total / term.count) for name, term in jax.device_get(dict(terms)).items()}
     loss = next(value for name, value in seen.items() if not name.startswith('skipped'))
     norm = next(value for name, value in seen.items() if name.startswith('gradient_norm'))
-    raise TooMany(step, int(seen['skipped_in_a_row']), loss, norm)
+    raise TooMany(
+        'step {step}: {count} updates in a row were left out (loss {loss:.4g}, gradient norm {norm:.4g}), the last'
+        ' good one was that of step {good}. Lower config.optimizer.learning_rate, or let the run go back and on'
+        ' with other data: config.numbers.rollbacks=3.',
+        step=step,
+        count=int(seen['skipped_in_a_row']),
+        loss=loss,
+        norm=norm,
+        good=step - int(seen['skipped_in_a_row']),
+    )
