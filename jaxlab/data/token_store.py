@@ -134,6 +134,7 @@ def write_store(corpus: Corpus, processor: TextProcessor, folder: Path) -> None:
     Documents without text are left out. The fingerprint covers the processor's assets and every document's name, part
     and text.
     """
+    omitted = corpus.omitted()  # before anything is encoded: there may be too much of it
     megabytes = sum(size for _, size, _ in corpus.stamps()) / 1e6
     print(say('turning {megabytes:.1f} MB of text into tokens, once', megabytes=megabytes), flush=True)
     fingerprint = hashlib.sha256(digest_of_assets(processor).encode())
@@ -166,7 +167,7 @@ def write_store(corpus: Corpus, processor: TextProcessor, folder: Path) -> None:
             corpus=corpus.name,
             rule=corpus.rule,
         )
-    meta = {'fingerprint': fingerprint.hexdigest(), 'dtype': dtype.name, 'omitted': asdict(corpus.omitted())}
+    meta = {'fingerprint': fingerprint.hexdigest(), 'dtype': dtype.name, 'omitted': asdict(omitted)}
     meta |= {'train': asdict(train.counts()), 'held_out': asdict(held_out.counts()), 'sums': train.sums | held_out.sums}
     (folder / 'meta.json').write_text(json.dumps(meta | {'sha256': digest_of_json(meta)}, indent=2), 'utf-8')
 

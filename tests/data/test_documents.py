@@ -1,10 +1,13 @@
 import hashlib
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from jaxlab.data import documents
-from jaxlab.data.documents import find_files, one_in_twenty, read_pieces
+from jaxlab.data.documents import find_files, missing_shards, one_in_twenty, read_pieces
+from jaxlab.data.records import BadRecord
 from jaxlab.data.sources import python_library, text_files
 from jaxlab.errors import UserError
 
@@ -146,6 +149,112 @@ def test_a_line_that_is_not_utf8_is_named_with_its_byte(tmp_path):
     path.write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
     with pytest.raises(UserError, match='byte 0xe9 at position 30'):
         texts(text_files.corpus(str(path)), False)
+
+
+@pytest.mark.parametrize('name', ['a.txt', 'a.jsonl'])
+def test_a_file_that_ends_before_it_should_or_whose_disk_fails(tmp_path, monkeypatch, name):
+    """What was read of it before is no text either: the error comes with the document, or with what follows it."""
+    path = tmp_path / name
+    path.write_text('{"text": "0123456789"}\n' * 40)
+    documents_ = list(text_files.corpus(str(path)).documents())
+    if name == 'a.txt':
+        os.truncate(path, 300)
+        with pytest.raises(BadRecord, match=r'a\.txt" cannot be read \(it has become shorter\)'):
+            list(documents_[0].pieces())
+        path.unlink()
+        with pytest.raises(BadRecord, match=r'a\.txt" cannot be read \(No such file'):
+            list(documents_[0].pieces())
+        path.write_text('{"text": "0123456789"}\n' * 40)
+
+    class Failing:
+        def __init__(self, file):
+            self.file, self.left = file, 3
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return self.read(23)
+
+        def seek(self, position):
+            self.file.seek(position)
+
+        def read(self, size):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(5, 'Input/output error')
+            return self.file.read(min(size, 23))
+
+    original = Path.open
+    monkeypatch.setattr(Path, 'open', lambda path, *rest: Failing(original(path, *rest)))
+    last = list(text_files.lines_of(documents.File(path, name)))[-1] if name == 'a.jsonl' else documents_[0]
+    with pytest.raises(BadRecord, match='cannot be read') as caught:
+        list(last.pieces())
+    assert 'Input/output error' in str(caught.value)
+    assert caught.value.record == f'"{path}"' + (', line 4' if name == 'a.jsonl' else '')
+    if name == 'a.jsonl':
+        assert last.size == 37 * 23, 'all that is left of the file'
+
+
+@pytest.mark.parametrize('content', ['fine\n\0\0\0\0\n', 'a\0b\0\n\0'], ids=['zeros', 'UTF-16'])
+def test_zeros_are_no_text(tmp_path, content):
+    path = tmp_path / 'a.txt'
+    path.write_text(content)
+    with pytest.raises(BadRecord, match=rf'byte 0x00 at position {content.index(chr(0))}\.'):
+        list(read_pieces(path))
+
+
+def test_a_deeply_nested_line_is_no_text(tmp_path):
+    path = tmp_path / 'a.jsonl'
+    path.write_text('[' * 100_000 + '\n')
+    with pytest.raises(BadRecord, match='line 1 is no text'):
+        texts(text_files.corpus(str(path)), False)
+
+
+@pytest.mark.parametrize(
+    ('there', 'missing'),
+    [
+        ('a-00000-of-00003.txt a-00002-of-00003.txt', {'a-00001-of-00003.txt': 3}),
+        ('a-00001-of-00002.txt', {'a-00000-of-00002.txt': 2}),
+        ('a-00002-of-00003.txt a-00003-of-00003.txt', {'a-00001-of-00003.txt': 3}),
+        ('x/a-00000-of-00002.txt y/a-00001-of-00002.txt', {'x/a-00001-of-00002.txt': 2, 'y/a-00000-of-00002.txt': 2}),
+        ('a-00000-of-00002.txt a-00001-of-00002.txt a.txt', {}),
+        ('a-00001-of-00002.txt a-00002-of-00002.txt', {}),
+        ('page-1-of-3.txt', {}),
+    ],
+)
+def test_missing_shards(there, missing):
+    assert missing_shards(there.split()) == missing
+
+
+def test_a_folder_that_cannot_be_listed_and_a_link_that_leads_nowhere_are_not_passed_over(tmp_path, monkeypatch):
+    (tmp_path / 'a.txt').write_text('one\ntwo\n')
+    (tmp_path / 'gone.txt').symlink_to(tmp_path / 'nowhere.txt')
+    (tmp_path / 'closed').mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith('closed'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    corpus = text_files.corpus(str(tmp_path))
+    assert [file.name for file in corpus.files] == ['a.txt', 'closed', 'gone.txt']
+    assert len(corpus.stamps()) == 3
+    bad = []
+    for document in corpus.documents():
+        try:
+            list(document.pieces())
+        except BadRecord as error:
+            bad.append(error.record)
+    assert bad == [f'"{tmp_path / name}"' for name in ('closed', 'gone.txt')]
 
 
 def test_paths_that_hold_no_text(tmp_path):
