@@ -16,7 +16,9 @@ import pytest
 
 from jaxlab import step as steps
 from jaxlab import train as loop
+from jaxlab.errors import UserError
 from jaxlab.observers.tracker import Tracker
+from jaxlab.trust import faults
 from tests.experiments import tiny
 
 
@@ -231,6 +233,17 @@ def test_evaluation_uses_the_average(corpus, tmp_path, monkeypatch):
     same = jax.tree.map(lambda a, b: bool(np.all(a == b)), used[-1], saved[-1].average)
     assert all(jax.tree.leaves(same)) and saved[-1].average is not None
     assert not all(jax.tree.leaves(jax.tree.map(lambda a, b: bool(np.all(a == b)), used[-1], saved[-1].params)))
+
+
+def test_rows_say_how_many_records_could_not_be_read(corpus, tmp_path, capsys):
+    recorder = Recorder()
+    with faults.fail_at('record', 5, 'eio'):  # all eight of the batch that step 6 trains on
+        loop.train(short(corpus, steps=8, data__bad='skip', data__bad_rate=1.0), tmp_path / 'run', [recorder])
+    counts = {step: row.get('data/skipped') for step, row in recorder.rows if 'train/loss' in row}
+    assert counts == {1: None, 2: None, 3: None, 4: None, 5: None, 6: 8.0, 7: 8.0, 8: 8.0}
+    assert 'warning: "record:5" cannot be read (Input/output error). Its row counts for nothing.' in capsys.readouterr().out
+    with faults.fail_at('record', 5, 'eio'), pytest.raises(UserError, match='cannot be read'):
+        loop.train(short(corpus, steps=8), tmp_path / 'strict', [Recorder()])
 
 
 def test_the_step_at_which_a_run_ends_early_is_like_a_last_one(corpus, tmp_path, capsys):
