@@ -316,8 +316,11 @@ class Checkpoints:
 
 
 def _remove(folder: Path) -> None:
-    """Removes the folder of a step; the manifest first, so that half of one is never taken for a step."""
+    """Removes the folder of a step; the manifest first, so that half of one is never taken for a step. Of a link to
+    elsewhere, the link alone goes."""
     with suppress(OSError):
+        if folder.is_symlink():
+            folder.unlink()
         (folder / manifest.NAME).unlink()
     rmtree(folder, ignore_errors=True)
 

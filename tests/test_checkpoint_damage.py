@@ -259,3 +259,23 @@ def test_verify(run, capsys):
     assert lines[0] == '10: damaged: params/_METADATA: other bytes than were saved' and lines[1].startswith('20: good')
     assert jaxlab.main.main(['verify', '--workdir=nowhere']) == 2
     assert 'there is no checkpoint yet' in capsys.readouterr().err
+
+
+def test_a_step_that_is_a_link_is_passed_over_and_what_it_leads_to_is_left_alone(run, tmp_path, capsys):
+    folder = run / 'checkpoints' / str(NEWEST)
+    folder.rename(tmp_path / 'elsewhere')
+    folder.symlink_to(tmp_path / 'elsewhere')
+    there = sorted((tmp_path / 'elsewhere').rglob('*'))
+    checkpoints = Checkpoints(run, keep=1)
+    assert int(checkpoints.restore(wanted()).step) == OLDER
+    assert f'{folder} is damaged (.: a link to elsewhere)' in capsys.readouterr().out
+    checkpoints.save(30, state(30), ConfigDict({'a': 1}), Best())
+    checkpoints.close()
+    assert manifest.steps(run / 'checkpoints') == [30] and not folder.is_symlink()
+    assert sorted((tmp_path / 'elsewhere').rglob('*')) == there
+
+
+def test_a_file_that_no_checksum_covers_is_never_read(run, capsys):
+    (run / 'checkpoints' / str(NEWEST) / 'params' / 'd' / 'more').write_bytes(b'x')
+    assert int(Checkpoints(run).restore(wanted()).step) == OLDER
+    assert 'params/d/more: not among what was saved' in capsys.readouterr().out

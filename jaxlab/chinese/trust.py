@@ -12,6 +12,9 @@ TABLE: dict[str, str] = {
     'other bytes than were saved': '内容与保存时不同',
     'it is that of step {step}': '它属于第 {step} 步',
     '{size} bytes instead of {saved}': '{size} 字节，而保存时是 {saved} 字节',
+    'a link to elsewhere': '指向别处的链接',
+    'not a name within this folder': '不是这个文件夹之内的名称',
+    'not among what was saved': '不在保存的内容之中',
     '{file}: {what}; and {count} more': '{file}：{what}；另有 {count} 个文件',
     # --- checkpoint ---
     'the checkpoint of step {step} could not be saved ({error})': '第 {step} 步的检查点未能保存（{error}）',

@@ -13,25 +13,32 @@ A step without a manifest is therefore not an unfinished one, but a damaged one.
 
 Checksums are SHA-256 of pieces of 64 MiB, so that many threads share the work on one large file too: 1.8 GB/s for each
 thread where the processor has instructions for it. The manifest ends with the checksum of its own text.
+
+A manifest may have been written by anybody: what it names lies within the step's folder, or is damage and is never
+opened. A file that it does not name is damage as well, since Orbax might read it.
 """
 
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from jaxlab.messages import say
+from jaxlab.trust import names
 
 NAME = 'manifest.json'
 REPLACED = '.replaced'  # a step that is saved again is called so until the new one has its name
 PIECE = 64 << 20  # bytes
 _BLOCK = 1 << 20  # bytes read at once
 _THREADS = min(16, os.cpu_count() or 1)
+_LEFT = ('.DS_Store', '._*', '.nfs*', 'Thumbs.db')  # what file systems leave lying about, and nobody reads
 
 
 @dataclass(frozen=True)
@@ -91,12 +98,18 @@ def damage(folder: Path, step: int, parts: Collection[str] = (), share: tuple[in
       parts: its items that are looked at, such as 'params', beside what belongs to all of them; none: every one.
       share: (number, count): which share of the files is looked at, so that processes share the work.
     """
+    if folder.is_symlink():
+        return [Damage('.', say('a link to elsewhere'))]
     try:
-        text = (folder / NAME).read_text('utf-8')
+        file = names.inside(folder, NAME)
+        _regular(file)
+        text = file.read_text('utf-8')
     except FileNotFoundError:
         return [Damage(NAME, say('missing'))]
     except UnicodeDecodeError:
         return [Damage(NAME, say('other bytes than were saved'))]
+    except ValueError:
+        return [Damage(NAME, say('a link to elsewhere'))]
     except OSError as error:
         return [Damage(NAME, say('cannot be read ({error})', error=error.strerror))]
     try:
@@ -105,27 +118,37 @@ def damage(folder: Path, step: int, parts: Collection[str] = (), share: tuple[in
         # The text itself is compared: a space more or less is damage, too.
         if own != _own_sum(about) or text != json.dumps({**about, 'sha256': own}, indent=1) + '\n':
             return [Damage(NAME, say('other bytes than were saved'))]
-    except (ValueError, KeyError, AttributeError, TypeError):
+        files = {name: (int(file['bytes']), list(file['sha256'])) for name, file in about['files'].items()}
+        whole = all(len(sums) == max(1, -(-size // PIECE)) for size, sums in files.values())
+        if not whole or about['piece'] != PIECE:  # nobody of ours wrote that
+            return [Damage(NAME, say('other bytes than were saved'))]
+        if about['step'] != step:
+            return [Damage(NAME, say('it is that of step {step}', step=about['step']))]
+    except (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError):
         return [Damage(NAME, say('other bytes than were saved'))]
-    if about['step'] != step:
-        return [Damage(NAME, say('it is that of step {step}', step=about['step']))]
+
+    def wanted(name: str) -> bool:
+        item, _, below = name.partition('/')
+        return not (parts and below) or item in parts
 
     found: list[Damage] = []
     sizes: dict[str, int] = {}
-    for name, file in about['files'].items():
-        item, _, below = name.partition('/')
-        if parts and below and item not in parts:
+    for name, (saved, _) in files.items():
+        if not wanted(name):
             continue
         try:
-            size = (folder / name).stat().st_size
+            size = _regular(names.inside(folder, name))
+        except ValueError:
+            found.append(Damage(name, say('not a name within this folder')))
         except FileNotFoundError:
             found.append(Damage(name, say('missing')))
         except OSError as error:
             found.append(Damage(name, say('cannot be read ({error})', error=error.strerror)))
         else:
             sizes[name] = size
-            if size != file['bytes']:
-                found.append(Damage(name, say('{size} bytes instead of {saved}', size=size, saved=file['bytes'])))
+            if size != saved:
+                found.append(Damage(name, say('{size} bytes instead of {saved}', size=size, saved=saved)))
+    found += [Damage(name, say('not among what was saved')) for name in _unnamed(folder, files) if wanted(name)]
     if found:
         return found  # no need to read anything
     wrong: dict[str, str] = {}
@@ -134,7 +157,7 @@ def damage(folder: Path, step: int, parts: Collection[str] = (), share: tuple[in
         for (name, number), digest in zip(pieces, pool.map(lambda piece: _try_digest(folder, *piece), pieces)):
             if isinstance(digest, OSError):
                 wrong.setdefault(name, say('cannot be read ({error})', error=digest.strerror))
-            elif digest != about['files'][name]['sha256'][number]:
+            elif digest != files[name][1][number]:
                 wrong.setdefault(name, say('other bytes than were saved'))
     return [Damage(name, what) for name, what in wrong.items()]
 
@@ -154,6 +177,27 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _regular(file: Path) -> int:
+    """Returns the size of a file; a pipe or a device, which would be waited for, counts as missing."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(file)
+    return status.st_size
+
+
+def _unnamed(folder: Path, files: Collection[str]) -> list[str]:
+    """Returns what lies in a step's folder, links among it, and is not in its manifest; folders count by what is in
+    them."""
+    found = []
+    for where, folders, here in os.walk(folder):
+        linked = [name for name in folders if Path(where, name).is_symlink()]
+        for name in [*here, *linked]:
+            path = Path(where, name).relative_to(folder).as_posix()
+            if path not in files and path != NAME and not any(fnmatch(name, left) for left in _LEFT):
+                found.append(path)
+    return sorted(found)
 
 
 def _pieces(sizes: dict[str, int]) -> list[tuple[str, int]]:

@@ -78,6 +78,114 @@ def test_a_manifest_that_is_none(folder, text):
     assert manifest.damage(folder, 7) == [Damage('manifest.json', 'missing')]
 
 
+def rewrite(folder, change):
+    """Changes a manifest as somebody would who knows how it is made: its own checksum is right."""
+    about = json.loads((folder / 'manifest.json').read_text('utf-8'))
+    del about['sha256']
+    change(about)
+    about['sha256'] = manifest._own_sum(about)
+    (folder / 'manifest.json').write_text(json.dumps(about, indent=1) + '\n', 'utf-8')
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The files that are looked into meanwhile."""
+    files, digest = [], manifest._digest
+
+    def watched(folder, name, number):
+        files.append(name)
+        return digest(folder, name, number)
+
+    monkeypatch.setattr(manifest, '_digest', watched)
+    return files
+
+
+@pytest.mark.parametrize(
+    'name', ['../secret', 'params/../../secret', '{outside}/secret', 'link', 'linked/secret', '..']
+)
+def test_what_lies_elsewhere_is_damage_and_is_never_opened(folder, name, tmp_path, opened):
+    name = name.format(outside=tmp_path)
+    (tmp_path / 'secret').write_bytes(b'secret')
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other/secret').write_bytes(b'secret')
+    if name == 'link':
+        (folder / 'link').symlink_to(tmp_path / 'secret')
+    if name.startswith('linked'):
+        (folder / 'linked').symlink_to(tmp_path / 'other')
+    sums = json.loads((folder / 'manifest.json').read_text('utf-8'))['files']['top']['sha256']
+    rewrite(folder, lambda about: about['files'].update({name: {'bytes': 6, 'sha256': sums}}))
+    found = manifest.damage(folder, 7)
+    assert Damage(name, 'not a name within this folder') in found and opened == []
+
+
+def test_a_file_that_became_a_link_is_damage(folder, tmp_path, opened):
+    (folder / 'top').rename(tmp_path / 'top')  # the very bytes
+    (folder / 'top').symlink_to(tmp_path / 'top')
+    assert manifest.damage(folder, 7) == [Damage('top', 'not a name within this folder')] and opened == []
+    (folder / 'top').unlink()
+    (tmp_path / 'top').rename(folder / 'top')
+    (folder / 'manifest.json').rename(tmp_path / 'manifest.json')
+    (folder / 'manifest.json').symlink_to(tmp_path / 'manifest.json')
+    assert manifest.damage(folder, 7) == [Damage('manifest.json', 'a link to elsewhere')]
+
+
+def test_a_step_that_is_a_link_to_elsewhere_is_damage(folder, tmp_path, opened):
+    folder.rename(tmp_path / 'elsewhere')
+    folder.symlink_to(tmp_path / 'elsewhere')
+    assert manifest.steps(tmp_path) == [7]
+    assert manifest.damage(folder, 7) == [Damage('.', 'a link to elsewhere')] and opened == []
+
+
+@pytest.mark.parametrize('name', ['more', 'params/d/manifest.ocdbt', 'params/more/d', 'link', 'params/linked'])
+def test_what_no_checksum_covers_is_damage(folder, name, tmp_path):
+    (folder / name).parent.mkdir(exist_ok=True)
+    if 'link' in name:
+        (folder / name).symlink_to(tmp_path)
+    else:
+        (folder / name).write_bytes(b'x')
+    assert manifest.damage(folder, 7) == [Damage(name, 'not among what was saved')]
+    assert manifest.damage(folder, 7, ['best']) == [] if name.startswith('params') else manifest.damage(folder, 7)
+
+
+def test_what_a_file_system_leaves_lying_about_is_none(folder):
+    for name in ('.DS_Store', 'params/._d', 'params/d/.nfs0001'):
+        (folder / name).write_bytes(b'x')
+    (folder / 'empty').mkdir()
+    assert manifest.damage(folder, 7) == []
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda about: about.pop('step'),
+        lambda about: about.pop('files'),
+        lambda about: about.update(files=[]),
+        lambda about: about.update(piece=1),
+        lambda about: about['files'].update(top={}),
+        lambda about: about['files'].update(top=None),
+        lambda about: about['files']['top'].update(sha256=[]),
+        lambda about: about['files']['top'].update(sha256=7),
+        lambda about: about['files']['top'].update(bytes='many'),
+        lambda about: about['files']['top'].update(bytes=float('inf')),
+    ],
+)
+def test_a_manifest_of_another_form(folder, change):
+    rewrite(folder, change)
+    assert manifest.damage(folder, 7) == [Damage('manifest.json', 'other bytes than were saved')]
+
+
+def test_a_manifest_that_is_very_deep(folder):
+    (folder / 'manifest.json').write_text('[' * 100_000, 'utf-8')
+    assert manifest.damage(folder, 7) == [Damage('manifest.json', 'other bytes than were saved')]
+
+
+@pytest.mark.parametrize('name', ['top', 'manifest.json'])
+def test_a_pipe_is_not_waited_for(folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert manifest.damage(folder, 7) == [Damage(name, 'missing')]
+
+
 def test_what_cannot_be_read_is_damaged(folder, monkeypatch):
     def digest(of, name, number):
         raise OSError(5, 'Input/output error')
