@@ -29,7 +29,7 @@ from jaxlab.observers import Compiled, Observer, Run
 from jaxlab.observers.meter import Meter
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
-from jaxlab.trust import faults, numbers
+from jaxlab.trust import faults, lock, numbers
 from jaxlab.trust.ledger import Ledger
 from jaxlab.trust.stop import Stop
 from jaxlab.trust.watchdog import Watchdog
@@ -61,8 +61,21 @@ def train(
     """
     ledger = ledger or Ledger()
     faults.reach('start')
-    # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
     workdirs.check_identity(workdir, config)
+    with lock.alone(workdir) as locked:  # before anything is written
+        return train_alone(config, workdir, observers, ledger, locked, debug_nans)
+
+
+def train_alone(
+    config: ConfigDict,
+    workdir: Path,
+    observers: Sequence[Observer],
+    ledger: Ledger,
+    locked: lock.Lock,
+    debug_nans: bool,
+) -> int:
+    """Trains in a workdir that nobody else writes into; see `train`."""
+    # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
     mesh = layout.make_mesh(config.mesh)
     unseen = devices.unseen()  # on a thread of its own, like all that may take long and holds nothing up
     scores = make_scores(config.evaluate.scores)
@@ -181,6 +194,7 @@ def train(
                         observe(*before)
                     before = n, terms
                     checkpoints.check()
+                    locked.check()
                     faults.reach('step', n)
                     stopping = stop.asked()  # once: what follows must agree
                     if is_looked_at(n) or stopping:

@@ -241,7 +241,10 @@ def test_rows_say_how_many_records_could_not_be_read(corpus, tmp_path, capsys):
         loop.train(short(corpus, steps=8, data__bad='skip', data__bad_rate=1.0), tmp_path / 'run', [recorder])
     counts = {step: row.get('data/skipped') for step, row in recorder.rows if 'train/loss' in row}
     assert counts == {1: None, 2: None, 3: None, 4: None, 5: None, 6: 8.0, 7: 8.0, 8: 8.0}
-    assert 'warning: "record:5" cannot be read (Input/output error). Its row counts for nothing.' in capsys.readouterr().out
+    assert (
+        'warning: "record:5" cannot be read (Input/output error). Its row counts for nothing.'
+        in capsys.readouterr().out
+    )
     with faults.fail_at('record', 5, 'eio'), pytest.raises(UserError, match='cannot be read'):
         loop.train(short(corpus, steps=8), tmp_path / 'strict', [Recorder()])
 

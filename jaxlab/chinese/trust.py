@@ -6,6 +6,34 @@ TABLE: dict[str, str] = {
         'JAXLAB_FAIL_AT={text}：应为 point:step:kind 的形式，例如 save_start:20:kill。'
     ),
     'fault "{name}": {alternatives}': '没有故障“{name}”；{alternatives}',
+    # --- lock ---
+    (
+        '--workdir={workdir} is in use by process {process} on {host}, since {since}.'
+        '\nWait until it has ended, or end it; or give another --workdir.'
+    ): (
+        '--workdir={workdir} 正被 {host} 上的进程 {process} 使用，自 {since} 起。'
+        '\n请等它结束或将它结束，或换一个 --workdir。'
+    ),
+    '--workdir={workdir}: process 0 cannot have it, and says why.': (
+        '--workdir={workdir}：进程 0 无法占用它，原因由其说明。'
+    ),
+    (
+        '--workdir={workdir} was taken over by process {process} on {host}: this run gave no sign of life for'
+        ' {seconds:.0f} s.\nThat one goes on from the newest checkpoint.'
+    ): (
+        '--workdir={workdir} 已被 {host} 上的进程 {process} 接管：本次运行超过 {seconds:.0f} 秒没有任何动静。'
+        '\n接管者会从最新的检查点继续。'
+    ),
+    '--workdir={workdir} was in use by process {process} on {host} {seconds:.0f} s ago: waiting for a sign of life': (
+        '--workdir={workdir} 在 {seconds:.0f} 秒前还被 {host} 上的进程 {process} 使用：正在等待其动静'
+    ),
+    # --- place ---
+    '{path}: there is no kind of storage "{scheme}"; gs:// or s3:// is.': (
+        '{path}：没有“{scheme}”这种存储；可用 gs:// 或 s3://。'
+    ),
+    '{path}: {error}.\ngs:// wants the package gcsfs, s3:// wants s3fs: pip install gcsfs': (
+        '{path}：{error}。\ngs:// 需要软件包 gcsfs，s3:// 需要 s3fs：pip install gcsfs'
+    ),
     # --- manifest ---
     'missing': '缺失',
     'cannot be read ({error})': '无法读取（{error}）',

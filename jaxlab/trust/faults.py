@@ -19,6 +19,7 @@ from jaxlab.errors import UserError, alternatives
 # In the order in which a run comes to them; the step is the number of steps done.
 POINTS = (
     'start',  # nothing is built yet
+    'lock',  # the workdir is about to be locked
     'record',  # one is about to be read, for the batch of this number, training or not
     'compile',  # on the thread that compiles the step
     'step',  # a step was handed to the devices
