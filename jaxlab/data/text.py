@@ -126,5 +126,5 @@ def processor_of(corpus: Corpus, node: ConfigDict) -> TextProcessor:
 
     # A processor made from files of its own is another one when those change.
     files = sorted(Path(node.path).expanduser().glob('*')) if node.get('path') else ()
-    key = [FORMAT, node.to_dict(), [stamp(file) for file in files], corpus.stamps(), corpus.skips]
+    key = [FORMAT, node.to_dict(), [stamp(file) for file in files], corpus.stamps()]
     return cached('processors', key, write, read)

@@ -328,6 +328,9 @@ def test_a_bad_record_is_named_or_left_out(make_text, tmp_path, capsys, fault):
     assert data.summary.endswith('; 1 records left out')
     with pytest.raises(UserError, match=said):
         make_text(folder, processor=bpe(300))  # what was stored when it could be left out is not taken for whole
+    make_text(folder, bad='skip', bad_rate=1.0)
+    with pytest.raises(UserError, match=said):
+        make_text(folder)
 
     without(folder, fault)
     alone = make_text(folder, processor=bpe(300))
@@ -427,6 +430,19 @@ def test_a_damaged_store_is_never_trained_on(make_text, chinese, builds, cache, 
         assert again.fingerprint == first.fingerprint
         for kind, rows in wanted.items():
             np.testing.assert_array_equal(rows, again.batch(3)[kind])
+
+
+@pytest.mark.parametrize(
+    ('kind', 'name', 'key'), [('tokens', 'meta.json', 'fingerprint'), ('processors', 'processor.json', 'end_of_text')]
+)
+def test_a_file_that_is_well_formed_and_wrong(make_text, chinese, cache, kind, name, key):
+    first = make_text(chinese, processor=bpe(300))
+    (path,) = cache.glob(f'{kind}/*/{name}')
+    wrong = json.loads(path.read_text())
+    wrong[key] = wrong[key][::-1] if key == 'fingerprint' else wrong[key] - 1
+    path.write_text(json.dumps(wrong))
+    again = make_text(chinese, processor=bpe(300))
+    assert again.fingerprint == first.fingerprint and again.processor.assets() == first.processor.assets()
 
 
 @pytest.mark.parametrize('how', ['flip', 'zero', 'cut'])
