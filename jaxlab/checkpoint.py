@@ -227,7 +227,15 @@ class Checkpoints:
 
         step = self._newest_good(['best']) if self._restored is None else self._restored
         args = ocp.args.Composite(best=ocp.args.JsonRestore())
-        return self._orbax.restore(self._folder / str(step), args=args)['best']
+        found = self._orbax.restore(self._folder / str(step), args=args)['best']
+        if {name: type(value) for name, value in found.items()} != {
+            'score': str,
+            'value': float,
+            'step': int,
+            'since': int,
+        }:
+            raise UserError('{folder}: its record of the best evaluation is damaged.', folder=self._folder / str(step))
+        return found
 
     def restore_items(self, items: Mapping[str, Any], step: int | str = 'newest') -> tuple[int, dict[str, Any]]:
         """Reads items of a saved step into the shardings that are asked for, from whatever mesh they were saved on.

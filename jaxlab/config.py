@@ -35,6 +35,9 @@ ROOMS = {
     'schedule': 'schedules',
 }
 
+# What a value may be, since devices count and compute in 32 bits.
+LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38
+
 
 def experiment() -> ConfigDict:
     """Returns a config with the keys that every experiment has; its parts are for the config file."""
@@ -169,7 +172,13 @@ def spec_of(room: str, name: str, arguments: Mapping[str, Any]) -> ConfigDict:
 def part(room: str, name: str) -> Callable[..., Any]:
     """Returns the function that makes a part: `make` of module <room>/<name>.py, or `name` of the file <room>.py."""
     found = module(room, name)
-    return found.make if hasattr(found, 'make') else getattr(found, name)
+    return found.make if hasattr(found, 'make') else getattr(found, name.removeprefix(f'jaxlab.{room}.'))
+
+
+def is_outside(name: str) -> bool:
+    """Whether the name of a part is that of a module outside jaxlab, which is imported for it."""
+    words = name.split('.')
+    return len(words) > 1 and words[0] != 'jaxlab' and all(map(str.isidentifier, words))
 
 
 def module(room: str, name: str) -> ModuleType:
@@ -178,7 +187,7 @@ def module(room: str, name: str) -> ModuleType:
     Raises:
       UserError: there is no such part, or the user's module has no function `make`.
     """
-    if '.' in name and all(word.isidentifier() for word in name.split('.')):
+    if is_outside(name):
         try:
             found = importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -192,6 +201,7 @@ def module(room: str, name: str) -> ModuleType:
         if not hasattr(found, 'make'):
             raise UserError('name "{name}": {file} has no function make(…).', name=name, file=found.__file__)
         return found
+    name = name.removeprefix(f'jaxlab.{room}.')
     if name not in names(room):
         raise UserError(
             '"{name}" is not in {room}: {alternatives}',
@@ -272,6 +282,16 @@ def check(config: ConfigDict) -> ConfigDict:
             raise UserError(
                 'config.{key}: the config file sets none; c.{key} = spec("{room}.…") does.', key=key, room=ROOMS[key]
             )
+    if not all(isinstance(name, str) for name in config.evaluate.scores):
+        raise UserError(
+            'config.evaluate.scores={scores}: a tuple of names is wanted, such as ("perplexity",).',
+            scores=config.evaluate.scores,
+        )
+    for name in config.evaluate.scores:
+        try:
+            module('scores', name)
+        except UserError as error:
+            raise UserError('config.{key}: {error}', key='evaluate.scores', error=error) from None
     least = {
         'steps': 1,
         'batch_size': 1,
@@ -297,6 +317,16 @@ def check(config: ConfigDict) -> ConfigDict:
         if value is None:
             raise UserError(
                 'config.{key}=None: no flag could change it, since it has no type; for "none" take 0 or "".', key=key
+            )
+        low, high = (-LARGEST_INT, LARGEST_INT) if isinstance(value, int) else (-LARGEST_FLOAT, LARGEST_FLOAT)
+        if isinstance(value, int | float) and not low <= value <= high:  # nan, too
+            raise UserError(
+                'config.{key}={value}: devices count and compute in 32 bits; between {low:.8g} and {high:.8g} is'
+                ' wanted.',
+                key=key,
+                value=value if abs(value) < 1e100 or isinstance(value, float) else '…',
+                low=low,
+                high=high,
             )
     for key, low in least.items():
         if values[key] < low:

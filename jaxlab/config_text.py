@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxlab.config import ROOMS, experiment, leaves, spec_of
+from jaxlab.config import ROOMS, experiment, is_outside, leaves, spec_of
 from jaxlab.errors import UserError, nearest
 from jaxlab.messages import say
 
@@ -214,12 +214,15 @@ def from_json(text: str, allow_import: Iterable[str] = ()) -> ConfigDict:
         may not run code of its choice.
 
     Raises:
-      UserError: the text is damaged, or a name reaches outside jaxlab, to a package that is not allowed.
+      UserError: the text is damaged, or a name reaches outside jaxlab, to a package that is not allowed. Nothing was
+        imported then.
     """
 
-    def read(value: Any) -> Any:
+    def read(value: Any, depth: int = 1) -> Any:
         if isinstance(value, dict):
-            return ConfigDict({key: read(inner) for key, inner in value.items()})
+            if depth > DEPTH or not all(map(str.isidentifier, value)):
+                raise ValueError
+            return ConfigDict({key: read(inner, depth + 1) for key, inner in value.items()})
         return read_plain(value)
 
     def read_plain(value: Any) -> Any:  # a dict inside a tuple, as in groups of an optimizer, is no group of keys
@@ -228,9 +231,13 @@ def from_json(text: str, allow_import: Iterable[str] = ()) -> ConfigDict:
         return tuple(read_plain(inner) for inner in value) if isinstance(value, list) else value
 
     try:
-        config = read(json.loads(text))
+        config = read(json.loads(text, object_pairs_hook=_once))
+        if not isinstance(config, ConfigDict):
+            raise TypeError
     except json.JSONDecodeError as error:
         raise UserError('config.json is damaged, and no JSON any more ({error}).', error=error) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError('config.json is damaged: this JSON is no config that jaxlab has written.') from None
     for key, package in outside(config):
         if package not in allow_import:
             raise UserError(
@@ -243,23 +250,60 @@ def from_json(text: str, allow_import: Iterable[str] = ()) -> ConfigDict:
     return config
 
 
-def _complete(config: ConfigDict, defaults: ConfigDict) -> None:
-    """Gives keys and arguments that are newer than the file their defaults: a run goes on after the code has grown."""
+DEPTH = 8  # groups within groups of a config: optimizer, schedule, … and a few more
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the dict of a JSON object whose keys all differ: of two, nobody could say which one counts."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
+def _complete(config: ConfigDict, defaults: ConfigDict, prefix: str = '') -> None:
+    """Gives keys and arguments that are newer than the file their defaults: a run goes on after the code has grown.
+
+    Raises:
+      UserError: a value is not of the type of its default, or a part has no name, or one that there is not.
+    """
     for key, default in defaults.items():
         if key not in config:
             config[key] = default
+        elif not _fits(config[key], default):
+            raise UserError(
+                'config.json is damaged: {key}={value} is not of the type of its default, {default}.',
+                key=prefix + key,
+                value=_short(config[key]),
+                default=_short(default),
+            )
+        elif isinstance(default, float):
+            config[key] = float(config[key])
     for key, node in config.items():
+        is_part = key in ROOMS and (not prefix or isinstance(node, ConfigDict))
+        if is_part and not (isinstance(node, ConfigDict) and isinstance(node.get('name'), str)):
+            raise UserError('config.json is damaged: {key} names no part.', key=prefix + key)
         if isinstance(node, ConfigDict):
-            is_part = key in ROOMS and 'name' in node
-            _complete(node, spec_of(ROOMS[key], node.name, {}) if is_part else defaults.get(key, ConfigDict()))
+            known = spec_of(ROOMS[key], node.name, {}) if is_part else defaults.get(key, ConfigDict())
+            _complete(node, known, f'{prefix}{key}.')
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is type(default)
+
+
+def _short(value: Any) -> str:
+    text = '{…}' if isinstance(value, ConfigDict) else repr(value)
+    return text if len(text) <= 50 else f'{text[:50]}…'
 
 
 def outside(config: ConfigDict) -> list[tuple[str, str]]:
     """Returns [('model.name', 'my_lab'), …]: where a config names a part outside jaxlab, and its package."""
     found = []
     for key, value in leaves(config).items():
-        parts = [value] if _is_name(key) else value if key == 'evaluate.scores' else ()
-        found += [(key, name.partition('.')[0]) for name in parts if '.' in name]
+        parts = [value] if _is_name(key) else value if key == 'evaluate.scores' and isinstance(value, tuple) else ()
+        found += [(key, name.partition('.')[0]) for name in parts if isinstance(name, str) and is_outside(name)]
     return found
 
 

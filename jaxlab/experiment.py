@@ -182,10 +182,20 @@ def load(
     config = configs.check(config_text.override(config, overrides))
     devices = layout.make_mesh(config.mesh)
     about = workdirs.read_data(workdir)
-    task = make_task(config, about['info'])
     with jax.set_mesh(devices):
         batch = {name: jax.ShapeDtypeStruct(tuple(shape), dtype) for name, (shape, dtype) in about['batch'].items()}
-        boxed, extra = jax.eval_shape(task.init, jax.random.key(0), batch)
+        try:
+            task = make_task(config, about['info'])
+            boxed, extra = jax.eval_shape(task.init, jax.random.key(0), batch)
+        except UserError:
+            raise
+        except Exception as error:  # it has trained from this record, so the record is another now, or the code is
+            raise UserError(
+                '{workdir} cannot be built from its record ({error}): its config.json or processor/data.json is'
+                ' damaged, or the code has changed.',
+                workdir=workdir,
+                error=f'{type(error).__name__}: {error}'.splitlines()[0][:200],
+            ) from error
         names, params = layout.names(boxed), layout.unbox(boxed)
         wanted = layout.with_shardings(params, layout.shardings(params, names, devices))
         extra = layout.with_shardings(extra, layout.shardings(extra, jax.tree.map(lambda _: (), extra), devices))

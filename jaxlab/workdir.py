@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
@@ -24,9 +25,8 @@ def default(name: str, *configs: ConfigDict) -> Path:
 
 def check_identity(workdir: Path, config: ConfigDict) -> None:
     """Raises UserError when the workdir holds another experiment; its message lists the differences."""
-    file = workdir / 'config.json'
-    if file.exists():
-        old = config_text.from_json(file.read_text('utf-8'), allow_import=packages(config))
+    if (workdir / 'config.json').exists():
+        old = read_config(workdir, allow_import=packages(config))
         if differences := config_text.difference(old, config):
             shown = '; '.join(differences[:3])
             if len(differences) > 3:
@@ -49,12 +49,12 @@ def read_config(workdir: Path, allow_import: Iterable[str] = ()) -> ConfigDict:
     """Returns the resolved config of an experiment.
 
     Raises:
-      UserError: there is no experiment in `workdir`, or it names code that is not allowed.
+      UserError: there is no experiment in `workdir`, or it is damaged, or it names code that is not allowed.
     """
     file = workdir / 'config.json'
     if not file.is_file():
         raise UserError('--workdir={workdir}: there is no experiment here (no config.json).', workdir=workdir)
-    return config_text.from_json(file.read_text('utf-8'), allow_import)
+    return config_text.from_json(_read(file), allow_import)
 
 
 def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, Any]) -> None:
@@ -72,7 +72,7 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
     folder = workdir / 'processor'
     file = folder / 'data.json'
     if file.exists():
-        before = json.loads(file.read_text('utf-8'))['fingerprint']
+        before = read_data(workdir)['fingerprint']
         if before != data.fingerprint:
             raise UserError(
                 'the data have changed since {workdir} was begun (fingerprint {before} → {now}).'
@@ -96,22 +96,68 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
 
 
 def read_processor(workdir: Path, config: ConfigDict) -> Any:
-    """Returns the processor that the experiment was begun with, or None: it is never learned twice."""
-    if not (workdir / 'processor' / 'data.json').is_file():
+    """Returns the processor that the experiment was begun with, or None: it is never learned twice.
+
+    Raises:
+      UserError: its files are damaged.
+    """
+    folder, node = workdir / 'processor', config.data.get('processor')
+    if node is None or not (folder / 'data.json').is_file():
         return None
-    return configs.module('data.processors', config.data.processor.name).load(workdir / 'processor')
+    module = configs.module('data.processors', node.name)
+    try:
+        return module.load(folder)
+    except Exception as error:  # whatever the files hold; `tokenizers` raises bare Exceptions
+        raise UserError(
+            '{folder} is damaged: it holds no processor "{name}" ({error}).\nBring it back from a copy, or give another'
+            ' --workdir to start anew.',
+            folder=folder,
+            name=node.name,
+            error=_first_line(error),
+        ) from None
 
 
 def read_data(workdir: Path) -> dict[str, Any]:
     """Returns what `remember` wrote: fingerprint, info, batch.
 
     Raises:
-      UserError: training never got as far as the data.
+      UserError: training never got as far as the data, or what was written is damaged.
     """
     file = workdir / 'processor' / 'data.json'
     if not file.is_file():
         raise UserError('--workdir={workdir}: this experiment was never trained; run train first.', workdir=workdir)
-    return json.loads(file.read_text('utf-8'))
+    try:
+        about = json.loads(_read(file))
+        fingerprint, info, batch = about['fingerprint'], about['info'], about['batch']
+        if not (isinstance(fingerprint, str) and all(map(_is_info, info.values()))):
+            raise ValueError
+        if not all(_is_shape(shape) and np.dtype(dtype).kind in 'biuf' for shape, dtype in batch.values()):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(
+            '{file} is damaged.\nBring it back from a copy, or give another --workdir to start anew.', file=file
+        ) from None
+    return about
+
+
+def _is_info(value: Any) -> bool:
+    return isinstance(value, str | float | list) or (isinstance(value, int) and 0 <= value < 2**31)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int and 0 < size < 2**31 for size in value)
+
+
+def _read(file: Path) -> str:
+    """Returns the text of a file of the workdir; UserError where it is none."""
+    try:
+        return file.read_text('utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError('{file} cannot be read ({error}).', file=file, error=_first_line(error)) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [''])[0][:200] or type(error).__name__
 
 
 def furthest(workdir: Path) -> int:

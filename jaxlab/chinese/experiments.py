@@ -1,6 +1,33 @@
 """How long to train, what is the best, and races; see `jaxlab.chinese`."""
 
 TABLE: dict[str, str] = {
+    'config.{key}={value}: devices count and compute in 32 bits; between {low:.8g} and {high:.8g} is wanted.': (
+        'config.{key}={value}：设备以 32 位计数和计算；应在 {low:.8g} 与 {high:.8g} 之间。'
+    ),
+    # --- a workdir that somebody else wrote ---
+    'config.json is damaged: this JSON is no config that jaxlab has written.': (
+        'config.json 已损坏：这段 JSON 不是 jaxlab 写下的配置。'
+    ),
+    'config.json is damaged: {key}={value} is not of the type of its default, {default}.': (
+        'config.json 已损坏：{key}={value} 与其默认值 {default} 类型不同。'
+    ),
+    'config.json is damaged: {key} names no part.': 'config.json 已损坏：{key} 没有写明组件的名称。',
+    '{folder} is damaged: it holds no processor "{name}" ({error}).\nBring it back from a copy, or give another'
+    ' --workdir to start anew.': (
+        '{folder} 已损坏：其中没有处理器“{name}”（{error}）。\n请从备份恢复，或换一个 --workdir 重新开始。'
+    ),
+    '{file} is damaged.\nBring it back from a copy, or give another --workdir to start anew.': (
+        '{file} 已损坏。\n请从备份恢复，或换一个 --workdir 重新开始。'
+    ),
+    '{file} cannot be read ({error}).': '无法读取 {file}（{error}）。',
+    '{workdir} cannot be built from its record ({error}): its config.json or processor/data.json is damaged, or the'
+    ' code has changed.': (
+        '无法根据记录重建 {workdir}（{error}）：它的 config.json 或 processor/data.json 已损坏，或者代码已经改变。'
+    ),
+    '{folder}: its record of the best evaluation is damaged.': '{folder}：其中关于最佳评估的记录已损坏。',
+    'config.evaluate.scores={scores}: a tuple of names is wanted, such as ("perplexity",).': (
+        'config.evaluate.scores={scores}：应为名称组成的元组，例如 ("perplexity",)。'
+    ),
     '"{text}" is no step: a number, best or newest is': '"{text}" 不是步：应为数字、best 或 newest',
     '--config.steps={steps} and --config.epochs={epochs}: one of them says how long to train.': (
         '--config.steps={steps} 与 --config.epochs={epochs}：训练多久只能由其中一个决定。'

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, pre_tokenizers
 
-from jaxlab.data.processors import save_assets
+from jaxlab.data.processors import read_numbers, save_assets
 
 
 def byte_of_character() -> dict[str, int]:
@@ -82,5 +82,8 @@ class ByteLevel:
 
 def load(folder: Path) -> ByteLevel:
     """Returns what `ByteLevel.save` wrote."""
-    numbers = json.loads((folder / 'processor.json').read_text(encoding='utf-8'))
-    return ByteLevel(Tokenizer.from_file(str(folder / 'tokenizer.json')), **numbers)
+    numbers, tokenizer = read_numbers(folder), Tokenizer.from_file(str(folder / 'tokenizer.json'))
+    # Learned, the end of text stands behind the last token; published, it is one of them.
+    if not 0 <= numbers['vocabulary'] - 1 - max(tokenizer.get_vocab().values()) <= 1:
+        raise ValueError('processor.json')
+    return ByteLevel(tokenizer, **numbers)

@@ -147,16 +147,17 @@ def read(workdir: Path) -> Record:
     Raises:
       NothingYet: there is no row of metrics yet.
     """
-    config = _json(workdir / 'config.json', {})
+    config = dict(_leaves(_json(workdir / 'config.json', {})))
+    config = {key: value for key, value in config.items() if isinstance(value, _NUMBERS.get(key, object))}
     series, broken, last, unreadable = read_metrics(workdir / 'metrics.jsonl')
     if not series and not broken:
         raise NothingYet(
             '{workdir}: there are no metrics yet; the first row comes after log.every steps.', workdir=workdir
         )
-    runs = [run for run in _json(workdir / 'runs.json', []) if isinstance(run, dict)]
+    runs = [_run(run) for run in _json(workdir / 'runs.json', []) if isinstance(run, dict)]
     samples = [(step, file) for step, file in _samples(workdir / 'samples') if step <= last]
-    data = _json(workdir / 'processor' / 'data.json', {})
-    return Record(workdir, dict(_leaves(config)), series, broken, last, unreadable, samples, runs, data)
+    data = _data(_json(workdir / 'processor' / 'data.json', {}))
+    return Record(workdir, config, series, broken, last, unreadable, samples, runs, data)
 
 
 def read_metrics(file: Path) -> tuple[dict[str, Series], dict[str, Broken], int, int]:
@@ -177,7 +178,7 @@ def read_metrics(file: Path) -> tuple[dict[str, Series], dict[str, Broken], int,
                             steps[name], values[name] = array('q'), array('d')
                         values[name].append(value)  # refuses what is no number, before anything is changed
                         steps[name].append(step)
-                except (ValueError, TypeError, AttributeError, KeyError, OverflowError):
+                except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
                     unreadable += line.endswith(b'\n')  # what has no end is being written, or was when it was killed
     except FileNotFoundError:
         return {}, {}, 0, 0
@@ -200,9 +201,10 @@ def read_metrics(file: Path) -> tuple[dict[str, Series], dict[str, Broken], int,
 
 
 def _samples(folder: Path) -> Iterator[tuple[int, Path]]:
-    if folder.is_dir():
-        numbered = [(int(file.stem), file) for file in folder.iterdir() if file.stem.isdecimal() and file.is_file()]
-        yield from sorted(numbered)
+    if folder.is_dir() and not folder.is_symlink():
+        numbered = [(int(file.stem), file) for file in folder.iterdir() if file.stem.isdecimal()]
+        # A link could bring any file of its reader's into a page that is then given away.
+        yield from sorted((step, file) for step, file in numbered if file.is_file() and not file.is_symlink())
 
 
 def _leaves(config: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
@@ -213,11 +215,44 @@ def _leaves(config: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, 
             yield f'{prefix}{key}', value
 
 
+# What the page counts with, in a config and in an object of runs.json. What is of another type, nobody of ours wrote.
+_NUMBERS: dict[str, Any] = {'steps': int, 'batch_size': int, 'average': float}
+_RUN: dict[str, Any] = {
+    **dict.fromkeys(('started', 'ended', 'config_file', 'python', 'commit', 'devices', 'device_kind'), str),
+    **dict.fromkeys(('data', 'evaluation'), str),
+    **dict.fromkeys(('from_step', 'step', 'processes', 'parameters'), int),
+    **dict.fromkeys(('changed', 'versions', 'machine', 'variables', 'seconds'), dict),
+}
+
+
+def _run(run: dict[str, Any]) -> dict[str, Any]:
+    """Returns what of an object of runs.json is as `jaxlab.observers.history` writes it."""
+    found = {key: value for key, value in run.items() if isinstance(value, _RUN.get(key, object))}
+    if 'changed' in found:
+        found['changed'] = {k: v for k, v in found['changed'].items() if isinstance(v, list) and len(v) == 2}
+    for key in ('seconds', 'machine'):
+        if key in found:
+            numbers = {k: v for k, v in found[key].items() if isinstance(v, int | float) and 0 <= v < 2**63}
+            words = {k: v for k, v in found[key].items() if isinstance(v, str) and k != 'memory'}
+            found[key] = numbers if key == 'seconds' else numbers | words
+    return found
+
+
+def _data(data: dict[str, Any]) -> dict[str, Any]:
+    """The same of processor/data.json."""
+    kinds: dict[str, type] = {'fingerprint': str, 'info': dict}
+    found: dict[str, Any] = {key: value for key, value in data.items() if isinstance(value, kinds.get(key, object))}
+    if not isinstance(found.get('info', {}).get('length', 0), int):
+        del found['info']
+    return found
+
+
 def _json(file: Path, default: Any) -> Any:
-    """Returns what a JSON file holds, if that is of the type of `default`; else `default`."""
+    """Returns what a JSON file holds, if that is of the type of `default`; else `default`. Links are not followed, as
+    in `_samples`."""
     try:
-        found = json.loads(file.read_text('utf-8'))
-    except (OSError, ValueError):
+        found = default if file.is_symlink() else json.loads(file.read_text('utf-8'))
+    except (OSError, ValueError, RecursionError):
         return default
     return found if isinstance(found, type(default)) else default
 

@@ -1,5 +1,6 @@
 """Processors: raw <-> model. One file a processor, with `make(documents, *, …)` and `load(folder)`."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +52,20 @@ class TextProcessor(Protocol):
     def save(self, folder: Path) -> None:
         """Writes the assets to a folder, where `load(folder)` of the same module reads them."""
         ...
+
+
+def read_numbers(folder: Path) -> dict[str, int]:
+    """Returns {'vocabulary', 'end_of_text'} of the processor.json in a folder.
+
+    Raises:
+      ValueError, OSError: there is none, or it holds something else.
+    """
+    found = json.loads((folder / 'processor.json').read_text('utf-8'))
+    if not isinstance(found, dict) or set(found) != {'vocabulary', 'end_of_text'}:
+        raise ValueError('processor.json')
+    if not all(type(number) is int for number in found.values()) or not 0 <= found['end_of_text'] < found['vocabulary']:
+        raise ValueError('processor.json')
+    return found
 
 
 def save_assets(assets: Mapping[str, bytes], folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxlab.data.processors import save_assets
+from jaxlab.data.processors import read_numbers, save_assets
 
 
 @dataclass(frozen=True)
@@ -48,4 +48,7 @@ def make(documents: Callable[[], Iterable[str]]) -> Bytes:
 
 def load(folder: Path) -> Bytes:
     """Returns what `Bytes.save` wrote."""
-    return Bytes(**json.loads((folder / 'processor.json').read_text(encoding='utf-8')))
+    found = Bytes(**read_numbers(folder))
+    if found != Bytes():
+        raise ValueError('processor.json')
+    return found
