@@ -233,6 +233,7 @@ class Checkpoints:
             'value': float,
             'step': int,
             'since': int,
+            'owed': bool,
         }:
             raise UserError('{folder}: its record of the best evaluation is damaged.', folder=self._folder / str(step))
         return found

@@ -86,7 +86,7 @@ class Watchdog:
             waited += ran
             usual = statistics.median(tuple(self._turns))
             if waited > max(self._least, self._times * usual):
-                self._end(waited, usual)
+                return self._end(waited, usual)
 
     def _end(self, waited: float, usual: float) -> None:
         told = say(
