@@ -51,6 +51,7 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, 'checkpoint')
         self._saving: tuple[int, Future[None]] | None = None  # the save that is under way
         self._failed = 0  # saves in a row
+        self._written: int | None = None  # the step of the last one that went well
         self._retry, self._wait_until = retry, 0.0
         self._damaged: set[int] = set()  # steps that were found to be
         self._restored: int | None = None
@@ -85,7 +86,8 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         self._settle(self._lost)
-        if not again and step in manifest.steps(self._folder) and step not in self._damaged:
+        # Of several processes one gives a step its name; the others know by themselves what they have saved.
+        if not again and (step == self._written or step in set(manifest.steps(self._folder)) - self._damaged):
             return
         items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
         records = {'config': config.to_dict(), 'best': best.record()}
@@ -169,7 +171,7 @@ class Checkpoints:
         if error := saving.exception():
             failed(step, error)
         else:
-            self._failed = 0
+            self._failed, self._written = 0, step
 
     def _lost(self, step: int, error: BaseException) -> None:
         self._failed += 1
@@ -198,6 +200,7 @@ class Checkpoints:
     def forget_after(self, step: int) -> None:
         """Removes the steps after `step`, the newest first: what is left is always what a run was at."""
         self._settle(self._lost)
+        self._written = None
         for other in reversed(manifest.steps(self._folder)):
             if other > step and jax.process_index() == 0:
                 _remove(self._folder / str(other))

@@ -1,0 +1,106 @@
+"""One of two processes is told to end: both save the same step, and go on later as if nothing had been."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from jaxlab.trust import manifest
+from tests.experiments import ROOT, write_corpus
+
+PROGRAM = """
+import sys
+from pathlib import Path
+
+import jax
+
+port, number, corpus, workdir = sys.argv[1:]
+jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+jax.distributed.initialize(f'localhost:{port}', 2, int(number))
+
+from jaxlab import train as loop
+from jaxlab.observers.tracker import Tracker
+from tests.experiments import tiny
+
+
+class Say:
+    def start(self, run):
+        print('resumed at', run.start, flush=True)
+
+    def row(self, step, row):
+        print('step', step, flush=True)
+
+    def sample(self, step, text):
+        pass
+
+    def back(self, step):
+        pass
+
+    def end(self, step):
+        pass
+
+
+quiet = {'log__every': 1, 'log__sample_every': 0, 'evaluate__every': 30, 'checkpoint__every': 1000}
+config = tiny(Path(corpus), steps=120, steps_per_call=1, model__layers=1, model__width=32, **quiet)
+code = loop.train(config, Path(workdir), [Tracker(), Say()] if number == '0' else [])
+print('ended with', code, flush=True)
+"""
+
+
+def both(place, workdir, signal_to=None):
+    """Runs two processes to their end; a signal goes to one of them on the way. Returns what each printed."""
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': '', 'JAXLAB_CACHE': str(place / 'cache')}
+    command = [sys.executable, '-c', PROGRAM, str(port)]
+    running = [
+        subprocess.Popen(
+            [*command, str(number), str(place / 'corpus'), str(workdir)],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        for number in range(2)
+    ]
+    first = ''
+    for line in running[0].stdout:
+        first += line
+        if line == 'step 20\n' and signal_to is not None:
+            running[signal_to[0]].send_signal(signal_to[1])
+    found = [first, running[1].communicate(timeout=120)[0]]
+    running[0].wait(60)
+    return found
+
+
+def rows(workdir):
+    lines = (workdir / 'metrics.jsonl').read_text('utf-8').splitlines()
+    return [{key: value for key, value in json.loads(line).items() if 'second' not in key} for line in lines]
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('processes')
+    write_corpus(folder / 'corpus')
+    found = both(folder, folder / 'unbroken')
+    assert [out.splitlines()[-1] for out in found] == ['ended with 0'] * 2, found
+    return folder
+
+
+@pytest.mark.parametrize('number, which', [(1, signal.SIGTERM), (0, signal.SIGINT)])
+def test_one_signal_ends_both_at_one_step(place, number, which):
+    workdir = place / f'stopped_{number}'
+    found = both(place, workdir, (number, which))
+    assert [out.splitlines()[-1] for out in found] == [f'ended with {int(signal.SIGTERM)}'] * 2, found
+    (step,) = manifest.steps(workdir / 'checkpoints')
+    assert 20 <= step < 120 and not manifest.damage(workdir / 'checkpoints' / str(step), step)
+    if which == signal.SIGTERM:
+        found = both(place, workdir)
+        assert f'resumed at {step}\n' in found[0] and found[0].endswith('ended with 0\n'), found[0]
+        assert rows(workdir) == rows(place / 'unbroken')
