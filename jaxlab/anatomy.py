@@ -72,7 +72,7 @@ def dissect(task: Task, accumulate: int, state: TrainState, batch: Batch) -> dic
                 return extra, (shares, heard)
 
             _, (shares, heard) = jax.lax.scan(one, state.extra, (jnp.arange(accumulate), micro_batches))
-            shares = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1), shares)  # as `cut` has cut them
+            shares = jax.tree.map(_in_order, shares)
             found[phase.loss] = terms, shares, _norms(gradients), _joined(heard)
         return found
 
@@ -110,11 +110,17 @@ def _of_rows(loss: Callable[..., Any], params: Tree, extra: Tree, batch: Batch, 
     return jax.tree.unflatten(tree, [part(number) for number in range(len(leaves))])
 
 
+def _in_order(x: jax.Array) -> jax.Array:
+    """Returns [a r] as the rows of the batch, which `steps.cut` has cut."""
+    return x.swapaxes(0, 1).reshape(-1)
+
+
 def _losses(terms: Mapping[str, Any], shares: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the losses and counts of all rows; both empty where the parts of the rows are not the whole."""
     for name, (totals, counts) in shares.items():
         for parts, whole in ((totals, terms[name].total), (counts, terms[name].count)):
-            if np.isfinite(whole) and not np.allclose(parts.sum(), whole, rtol=1e-2, atol=1e-6):
+            sums = parts.sum(), whole if counts.any() else 0  # the step takes 1 for a count of 0
+            if np.isfinite(sums).all() and not np.isclose(*sums, rtol=1e-2, atol=1e-6):
                 return np.zeros(0), np.zeros(0)
     if not shares:
         return np.zeros(0), np.zeros(0)

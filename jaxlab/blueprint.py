@@ -23,6 +23,7 @@ class Blueprint:
     """What `draw` returns."""
 
     mesh: jax.sharding.Mesh
+    task: Task
     key: jax.Array  # the run's
     names: Any  # axis names of the parameters
     abstract: steps.TrainState  # shapes
@@ -65,4 +66,4 @@ def draw(
     step = steps.make_step(task, optimizers, **how)
     call, given, given_shardings = calls.prepare(step, batch, mesh, config.steps_per_call)
     arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(given, given_shardings)
-    return Blueprint(mesh, key, names, abstract, shardings, init, step, call, arguments, given_shardings)
+    return Blueprint(mesh, task, key, names, abstract, shardings, init, step, call, arguments, given_shardings)

@@ -15,11 +15,17 @@ FINITE, INFINITE, NAN = 0, 1, 2
 CALLS = ('jit', 'pjit', 'closed_call', 'core_call', 'remat2', 'checkpoint', 'custom_jvp_call', 'custom_vjp_call')
 
 
+@jax.jit
+def _worst(x: jax.Array) -> jax.Array:
+    return jnp.where(jnp.isnan(x), jnp.int8(NAN), jnp.isinf(x).astype(jnp.int8)).max()
+
+
 def flag_of(x: Any) -> Any:
     """Returns the worst of an array's numbers: FINITE, INFINITE or NAN, int8 []."""
     if not jnp.issubdtype(getattr(x, 'dtype', type(x)), jnp.inexact) or np.size(x) == 0:
-        return jnp.int8(FINITE)
-    return jnp.where(jnp.isnan(x), jnp.int8(NAN), jnp.isinf(x).astype(jnp.int8)).max()
+        return np.int8(FINITE)
+    with jax.disable_jit(False):
+        return _worst(x)
 
 
 def _variables(jaxpr: Jaxpr) -> list[Any]:
@@ -27,16 +33,23 @@ def _variables(jaxpr: Jaxpr) -> list[Any]:
 
 
 def flags_of(jaxpr: Jaxpr, seen: Mapping[str, Any]) -> dict[Any, int]:
-    return dict(zip(_variables(jaxpr), seen['here'].tolist(), strict=True))
+    """Returns the flag of each variable of a program."""
+    return dict(zip(_variables(jaxpr), map(int, seen['here']), strict=True))
 
 
 def run(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Returns what a program returns, and what was seen: 'here', the flags of its `_variables`, int8 [variables], and
-    'inner', {number of an equation: what was seen in its program}."""
+    """Runs a program, one operation at a time: compiled whole, with all its flags, it would take many times as long.
+
+    Returns:
+      (what the program returns, what was seen: 'here', the flags of its `_variables`, and 'inner', {number of an
+      equation: what was seen in its program}).
+    """
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
     flags = [flag_of(value) for value in values.values()]
     inner: dict[int, Any] = {}
     about = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
+    wanted = {var: number for number, equation in enumerate(jaxpr.eqns) for var in _inputs(equation)}
+    wanted |= {var: len(jaxpr.eqns) for var in jaxpr.outvars if not isinstance(var, Literal)}
     for number, equation in enumerate(jaxpr.eqns):
         given = [var.val if isinstance(var, Literal) else values[var] for var in equation.invars]
         results, seen = _compute(equation, given, about)
@@ -44,8 +57,15 @@ def run(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> tuple[
             inner[number] = seen
         values.update(zip(equation.outvars, results, strict=True))
         flags += map(flag_of, results)
+        for var in [*_inputs(equation), *equation.outvars]:
+            if wanted.get(var, number) == number:
+                values.pop(var, None)  # nobody wants it any more: its memory is free
     results = [var.val if isinstance(var, Literal) else values[var] for var in jaxpr.outvars]
-    return results, {'here': jnp.stack(flags) if flags else jnp.zeros(0, jnp.int8), 'inner': inner}
+    return results, {'here': flags, 'inner': inner}
+
+
+def _inputs(equation: Any) -> list[Any]:
+    return [var for var in equation.invars if not isinstance(var, Literal)]
 
 
 def _compute(equation: Any, given: list[Any], about: DebugInfo) -> tuple[Sequence[Any], Any]:
@@ -66,8 +86,7 @@ def _compute(equation: Any, given: list[Any], about: DebugInfo) -> tuple[Sequenc
             return _cond(params['branches'], *given)
         case 'shard_map':
             return _shard_map(params, given)
-    variables = [var for var in equation.invars if not isinstance(var, Literal)]
-    alone = Jaxpr([], variables, equation.outvars, [equation], equation.effects, about)
+    alone = Jaxpr([], _inputs(equation), equation.outvars, [equation], equation.effects, about)
     values = [value for var, value in zip(equation.invars, given) if not isinstance(var, Literal)]
     return jaxpr_as_fun(ClosedJaxpr(alone, []))(*values), None
 
