@@ -165,7 +165,7 @@ def furthest(workdir: Path) -> int:
     file = workdir / 'metrics.jsonl'
     lines = file.read_text('utf-8', errors='replace').splitlines() if file.is_file() else []
     for line in reversed(lines):
-        with suppress(ValueError, TypeError, KeyError):  # half a line
+        with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):  # half a line
             return int(json.loads(line)['step'])
     return 0
 
