@@ -21,6 +21,8 @@ from jaxlab.data import cache
 from jaxlab.errors import UserError, nearest
 from jaxlab.messages import say
 
+PROGRAMS = 4 << 30  # bytes of compiled programs that are kept
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises UserError, in the reader's language."""
@@ -133,6 +135,17 @@ def _print_help(names: Sequence[str]) -> None:
     print('\n' + say('Each has its own flags: {command}', command='python -m jaxlab.main generate --help'))
 
 
+def keep_programs() -> None:
+    """Sees to it that what XLA compiled is found again by the next process. JAX reads this when it is imported.
+
+    A folder that the user has named is the user's own affair, its size and who may write to it included.
+    """
+    if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+        os.environ['JAX_COMPILATION_CACHE_DIR'] = str(cache.room('programs'))
+        # Beyond it, what was not used for longest goes.
+        os.environ.setdefault('JAX_COMPILATION_CACHE_MAX_SIZE', str(PROGRAMS))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (default: the process's own); returns the exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -141,8 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
         keep_freed_memory()  # here, while there are no threads
-        # What XLA compiled is found again by the next process. JAX reads this when it is imported.
-        os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache.root() / 'programs'))
+        keep_programs()
         return parsed.run(parsed)
     except UserError as error:
         print(f'jaxlab: {error}', file=sys.stderr)

@@ -1,6 +1,14 @@
 """What is said of where data come from, and what text becomes, in Chinese."""
 
 TABLE: dict[str, str] = {
+    # --- cache ---
+    'The cache in "{folder}" belongs to another user, who could change the programs that are run from it.\nThe variable'
+    ' JAXLAB_CACHE can name another folder.': (
+        '“{folder}”中的缓存属于另一个用户，此人可以改动从中运行的程序。\n环境变量 JAXLAB_CACHE 可以指定另一个文件夹。'
+    ),
+    'note: others could write to {folder}: it is closed now, and made anew': (
+        '注意：其他人曾可以写入 {folder}：现已关闭，内容将重新生成'
+    ),
     'length={length}: a row has at least one token.': 'length={length}：一行至少有一个词元。',
     'stride={stride}: windows advance by 1 to length={length} tokens (0: by length).': (
         'stride={stride}：窗口每次前进 1 到 length={length} 个词元（0：前进 length 个）。'

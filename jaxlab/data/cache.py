@@ -1,8 +1,14 @@
-"""What takes time to make is made once and kept: $JAXLAB_CACHE, else $XDG_CACHE_HOME/jaxlab, else ~/.cache/jaxlab."""
+"""What takes time to make is made once and kept: $JAXLAB_CACHE, else $XDG_CACHE_HOME/jaxlab, else ~/.cache/jaxlab.
+
+It is its owner's alone: compiled programs lie in it, and are run as they are found.
+"""
 
 import hashlib
 import json
 import os
+import re
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,14 +28,58 @@ def root() -> Path:
     return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'jaxlab'
 
 
-def cached(room: str, key: Any, build: Callable[[Path], None], open_folder: Callable[[Path], T | None]) -> T:
+def room(name: str) -> Path:
+    """Returns a folder of the cache that nobody else can write to or look into; it is made if missing.
+
+    Where others could write to it, it is closed to them, and what lies there is made anew.
+
+    Raises:
+      UserError: it belongs to another user, or cannot be written.
+    """
+    folder = root() / name
+    try:
+        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+        if not hasattr(os, 'getuid'):  # Windows, where the profile's folder is its user's
+            return folder
+        owners = {folder.stat().st_uid, folder.lstat().st_uid}  # of the folder, and of a link to it
+        if owners != {os.getuid()}:
+            raise UserError(
+                'The cache in "{folder}" belongs to another user, who could change the programs that are run from it.\n'
+                'The variable JAXLAB_CACHE can name another folder.',
+                folder=folder,
+            )
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & 0o077:
+            folder.chmod(0o700)
+        if mode & 0o022:
+            for entry in folder.iterdir():
+                if re.fullmatch(r'[0-9a-f]{16}|.*-(cache|atime)', entry.name):  # as `cached` and JAX name theirs
+                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            note = say('note: others could write to {folder}: it is closed now, and made anew', folder=folder)
+            print(note, flush=True)
+    except OSError as error:
+        raise unwritable(error) from None
+    return folder
+
+
+def unwritable(error: OSError) -> UserError:
+    return UserError(
+        'Nothing can be written to the cache in "{folder}": {error}.\n'
+        'The variable JAXLAB_CACHE can name another folder.',
+        folder=root(),
+        error=error,
+    )
+
+
+def cached(kind: str, key: Any, build: Callable[[Path], None], open_folder: Callable[[Path], T | None]) -> T:
     """Opens the folder of `key`, and builds it first where there is none.
 
     A folder is filled under another name and renamed when it is complete, in one step: so it is complete or absent, and
     when two build it at the same time, one is first and both use the same.
 
     Args:
-      room: what kind of thing it is: a folder of the cache.
+      kind: what kind of thing it is: a folder of the cache.
       key: what it is made from: any JSON value.
       build: fills an empty folder.
       open_folder: reads a folder; None where there is none, or a damaged one.
@@ -38,13 +88,12 @@ def cached(room: str, key: Any, build: Callable[[Path], None], open_folder: Call
       UserError: the cache cannot be written; and whatever `build` raises.
     """
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    final = root() / room / digest[:16]
+    final = room(kind) / digest[:16]
     if (found := open_folder(final)) is not None:
         return found
     if final.exists():
         print(say('warning: {folder} is damaged, and is made anew', folder=final), flush=True)
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='building-', dir=final.parent) as temporary:
             with suppress(FileNotFoundError):
                 final.rename(Path(temporary, 'damaged'))
@@ -57,12 +106,7 @@ def cached(room: str, key: Any, build: Callable[[Path], None], open_folder: Call
                 if open_folder(final) is None:  # else somebody was quicker: theirs is as good
                     raise
     except OSError as error:
-        raise UserError(
-            'Nothing can be written to the cache in "{folder}": {error}.\n'
-            'The variable JAXLAB_CACHE can name another folder.',
-            folder=root(),
-            error=error,
-        ) from None
+        raise unwritable(error) from None
     opened = open_folder(final)
     assert opened is not None, f'{final} was complete a moment ago'
     return opened

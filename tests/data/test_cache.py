@@ -1,0 +1,107 @@
+"""The cache is its owner's alone: what is found there is used, and its programs are run."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+import jaxlab.main
+from jaxlab.data import cache
+from tests.experiments import ROOT, message
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv('JAXLAB_CACHE', str(tmp_path / 'some' / 'cache'))
+    return tmp_path / 'some' / 'cache'
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o002])
+def umask(request):
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_it_is_closed_to_others_whatever_the_umask(home, umask):
+    assert cache.room('programs') == home / 'programs'
+    cache.cached(
+        'tokens', 1, lambda folder: (folder / 'a').write_text('a'), lambda folder: folder if folder.exists() else None
+    )
+    for folder in (home.parent, home, home / 'programs', home / 'tokens'):
+        assert mode(folder) == 0o700, folder
+
+
+@pytest.mark.parametrize('before', [0o777, 0o775, 0o770, 0o707, 0o702, 0o755, 0o750, 0o700])
+def test_what_others_could_have_written_is_made_anew(home, before, capsys):
+    folder = cache.room('programs')
+    (folder / 'jit_step-0123-cache').write_text('a program')
+    (folder / 'jit_step-0123-atime').write_text('')
+    (folder / '0123456789abcdef').mkdir()
+    (folder / 'diary.txt').write_text('not ours')
+    folder.chmod(before)
+    assert cache.room('programs') == folder and mode(folder) == 0o700
+    ours = {path.name for path in folder.iterdir()} - {'diary.txt'}
+    assert ours == (set() if before & 0o022 else {'jit_step-0123-cache', 'jit_step-0123-atime', '0123456789abcdef'})
+    assert (folder / 'diary.txt').exists()
+    assert ('others could write' in capsys.readouterr().out) == bool(before & 0o022)
+
+
+@pytest.mark.parametrize('linked', [False, True])
+def test_another_users_is_refused(home, linked, monkeypatch, tmp_path):
+    folder = cache.room('programs')
+    monkeypatch.setattr(os, 'getuid', lambda uid=os.getuid(): uid + 1)
+    assert 'belongs to another user' in message(cache.room, 'programs')
+    monkeypatch.undo()
+    monkeypatch.setenv('JAXLAB_CACHE', str(home))
+    if linked and os.getuid() == 0:  # a link that another has laid, to a folder of ours
+        folder.rename(tmp_path / 'ours')
+        folder.symlink_to(tmp_path / 'ours')
+        assert cache.room('programs') == folder
+        os.chown(folder, 12345, 12345, follow_symlinks=False)
+        assert 'belongs to another user' in message(cache.room, 'programs')
+
+
+def test_a_folder_that_cannot_be_made(home, tmp_path):
+    (tmp_path / 'some').write_text('a file')
+    assert 'JAXLAB_CACHE' in message(cache.room, 'programs')
+
+
+def test_programs_are_kept_there_up_to_a_limit(home, monkeypatch):
+    for variable in ('JAX_COMPILATION_CACHE_DIR', 'JAX_COMPILATION_CACHE_MAX_SIZE'):
+        monkeypatch.delenv(variable, raising=False)
+    jaxlab.main.keep_programs()
+    assert os.environ['JAX_COMPILATION_CACHE_DIR'] == str(home / 'programs') and mode(home / 'programs') == 0o700
+    assert os.environ['JAX_COMPILATION_CACHE_MAX_SIZE'] == str(4 << 30)
+    monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(home / 'mine'))
+    monkeypatch.delenv('JAX_COMPILATION_CACHE_MAX_SIZE')
+    jaxlab.main.keep_programs()
+    assert 'JAX_COMPILATION_CACHE_MAX_SIZE' not in os.environ and not (home / 'mine').exists()
+
+
+PROGRAM = """
+import jaxlab.main
+jaxlab.main.PROGRAMS = 30_000
+jaxlab.main.keep_programs()
+import jax
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+for size in range(1, 13):
+    jax.jit(lambda x: x @ x + size)(jax.numpy.ones((size, size)))
+"""
+
+
+def test_what_was_not_used_for_longest_goes(home):
+    """In a process of its own, since JAX reads its settings once."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith('JAX_COMPILATION_CACHE')}
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and 'rror' not in done.stderr, done.stderr
+    kept = [path for path in (home / 'programs').iterdir() if path.name.endswith('-cache')]
+    assert kept and sum(path.stat().st_size for path in kept) <= 30_000
