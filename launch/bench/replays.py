@@ -48,7 +48,7 @@ def main() -> None:
         'loss_bit_for_bit': sum(equal),
         'other_numbers_that_differ': others,
         'steps_run_again': again,
-        'seconds_each': statistics.median(seconds),
+        'seconds_each': round(statistics.median(seconds), 2),
     }
     print(f'{sum(equal)} of {len(equal)} losses are the logged ones, bit for bit')
     print(record.write('replays', result))
