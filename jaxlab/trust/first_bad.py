@@ -21,7 +21,7 @@ import jax
 from jax.extend.core import Jaxpr, Literal
 from jax.extend.source_info_util import summarize
 
-from jaxlab.trust.flagged import FINITE, INFINITE, NAN, called, flag_of, flags_of, run
+from jaxlab.trust.flagged import FINITE, INFINITE, NAN, called, flag_of, flags_of, parts_of_scan, run
 
 # What is not blamed: its lines and functions are those of whoever called it.
 LIBRARIES = tuple(str(Path(importlib.import_module(name).__file__ or '').parent) for name in ('jax', 'flax', 'optax'))
@@ -190,7 +190,7 @@ class _Walk:
 
     def scan(self, params: Any, seen: Any, mine: list[int], given: list[int], place: _Place) -> set[int]:
         body, length = params['jaxpr'].jaxpr, params['length']
-        consts, carried = params['num_consts'], params['num_carry']
+        consts, carried = parts_of_scan(params)
         carry = {i for i in mine if i < carried}
         causes: set[int] = set()
         for back in range(length):

@@ -97,8 +97,17 @@ def called(params: dict[str, Any]) -> tuple[Jaxpr, Sequence[Any]]:
     return (found.jaxpr, found.consts) if isinstance(found, ClosedJaxpr) else (found, ())
 
 
+def parts_of_scan(params: dict[str, Any]) -> tuple[int, int]:
+    """Returns how many arguments of a `scan` are constants, and how many are carried from turn to turn."""
+    if 'num_carry' in params:
+        return params['num_consts'], params['num_carry']
+    arguments = params['ft_in'].update(tuple(params['jaxpr'].in_avals))  # from jax 0.11 on
+    consts, carried, _ = map(list, arguments.unpack())
+    return len(consts), len(carried)
+
+
 def _scan(params: dict[str, Any], given: list[Any]) -> tuple[Sequence[Any], Any]:
-    body, consts, carried = params['jaxpr'], params['num_consts'], params['num_carry']
+    body, (consts, carried) = params['jaxpr'], parts_of_scan(params)
 
     def turn(carry: list[Any], x: list[Any]) -> tuple[list[Any], Any]:
         results, seen = run(body.jaxpr, body.consts, [*given[:consts], *carry, *x])
