@@ -27,6 +27,7 @@ from jaxlab.errors import UserError
 from jaxlab.messages import say
 from jaxlab.step import TrainState
 from jaxlab.trust import faults, manifest, mismatch
+from jaxlab.trust.secrets import without_secrets
 
 ATTEMPTS = 5  # failed saves in a row after which a run ends
 LONGEST = 600.0  # seconds between two of them, at most
@@ -90,7 +91,7 @@ class Checkpoints:
         if not again and (step == self._written or step in set(manifest.steps(self._folder)) - self._damaged):
             return
         items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
-        records = {'config': config.to_dict(), 'best': best.record()}
+        records = {'config': without_secrets(config.to_dict()), 'best': best.record()}
         items |= {name: ocp.args.JsonSave(record) for name, record in records.items()}
         try:
             faults.reach('save_start', step)

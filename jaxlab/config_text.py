@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from jaxlab.config import ROOMS, experiment, is_outside, leaves, spec_of
 from jaxlab.errors import UserError, nearest
 from jaxlab.messages import say
+from jaxlab.trust.secrets import without_secrets
 
 # What makes two runs the same experiment. The rest (mesh, precision, steps, logging, …) may change when a run resumes.
 IDENTITY = ('model', 'task', 'data', 'optimizer', 'seed', 'batch_size')
@@ -316,8 +317,9 @@ def identity(*configs: ConfigDict) -> str:
 def difference(old: ConfigDict, new: ConfigDict) -> list[str]:
     """Returns lines such as 'model.width: 256 → 384' for the keys of `IDENTITY` in which two configs differ."""
     before, after, none = leaves(_what(old)), leaves(_what(new)), say('(none)')
+    was, now = without_secrets(before), without_secrets(after)
     return [
-        f'{key}: {before.get(key, none)} → {after.get(key, none)}'
+        f'{key}: {was.get(key, none)} → {now.get(key, none)}'
         for key in {**before, **after}
         if before.get(key) != after.get(key)
     ]

@@ -12,7 +12,10 @@ import os
 import pkgutil
 import re
 import sys
+import threading
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import NoReturn
 
 from jaxlab import verbs
@@ -20,6 +23,7 @@ from jaxlab.allocator import keep_freed_memory
 from jaxlab.data import cache
 from jaxlab.errors import UserError, nearest
 from jaxlab.messages import say
+from jaxlab.trust.secrets import hidden
 
 PROGRAMS = 4 << 30  # bytes of compiled programs that are kept
 
@@ -157,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keep_programs()
         return parsed.run(parsed)
     except UserError as error:
-        print(f'jaxlab: {error}', file=sys.stderr)
+        print(f'jaxlab: {hidden(str(error))}', file=sys.stderr)
         return 2
     except BrokenPipeError:  # `… | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its exit
@@ -167,5 +171,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def crash(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Prints a traceback, our own mistake, as Python does, without secrets: people send it to others."""
+    print(hidden(''.join(traceback.format_exception(kind, error, trace))), end='', file=sys.stderr, flush=True)
+
+
 if __name__ == '__main__':
+    sys.excepthook = crash
+    threading.excepthook = lambda told: crash(told.exc_type, told.exc_value, told.exc_traceback)
     sys.exit(main())

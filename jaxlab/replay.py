@@ -32,6 +32,7 @@ from jaxlab.observers.meter import of_terms
 from jaxlab.parallel import layout
 from jaxlab.train import compile_step
 from jaxlab.trust import first_bad
+from jaxlab.trust.secrets import without_secrets
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _changed(workdir: Path, step: int, config: ConfigDict, mesh: jax.sharding.Me
         before['mesh'] = dict(re.findall(rf'\b({"|".join(layout.AXES)}) (\d+)', was['devices']))
     except (OSError, ValueError, LookupError, TypeError):  # none, or damaged: nothing is known
         return []
-    values = json.loads(json.dumps(configs.leaves(config), default=str))
+    values = without_secrets(json.loads(json.dumps(configs.leaves(config), default=str)))  # as runs.json has them
     now = {**values, **history.versions(), 'device_kind': jax.devices()[0].device_kind}
     now |= {'processes': jax.process_count(), 'mesh': {axis: str(n) for axis, n in mesh.shape.items() if n > 1}}
     watched = [key for key in before if not key.startswith(('mesh.', 'log.', 'checkpoint.', 'evaluate.', 'best.'))]

@@ -4,6 +4,7 @@ Every verb but train needs it alone.
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from jaxlab import config as configs
 from jaxlab import config_text
 from jaxlab.errors import UserError
 from jaxlab.messages import say
+from jaxlab.trust.secrets import without_secrets
 
 
 def default(name: str, *configs: ConfigDict) -> Path:
@@ -90,7 +92,9 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
         folder.mkdir(parents=True, exist_ok=True)
         data.processor.save(folder)
         write(file, json.dumps(about, indent=2) + '\n')
-        write(workdir / 'config.json', config_text.to_json(config))
+        text = config_text.to_json(config)  # with secrets, where it has them: a run goes on from it
+        values = json.loads(text)
+        write(workdir / 'config.json', text, private=values != without_secrets(values))
     except OSError as error:
         raise UserError('--workdir={workdir}: {error}.', workdir=workdir, error=error.strerror or error) from None
 
@@ -170,8 +174,16 @@ def furthest(workdir: Path) -> int:
     return 0
 
 
-def write(file: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+def write(file: Path, text: str, private: bool = False) -> None:
+    """Writes a file whole or not at all; a private one can be read by its owner alone."""
+
+    def open_new(path: str, flags: int) -> int:  # a link that somebody has laid there is not followed
+        descriptor = os.open(path, flags | getattr(os, 'O_NOFOLLOW', 0), 0o600 if private else 0o666)
+        if private:
+            os.chmod(path, 0o600)  # where a process that died has left one
+        return descriptor
+
     new = file.with_name(f'.{file.name}.new')
-    new.write_text(text, 'utf-8')
+    with open(new, 'w', encoding='utf-8', opener=open_new) as opened:
+        opened.write(text)
     new.replace(file)

@@ -23,7 +23,7 @@ ARROWS = {
     'task': set(),
     'step': {'task', 'optim', 'parallel', 'parameter_groups', 'trust'},
     'config': set(),
-    'config_text': {'config'},
+    'config_text': {'config', 'trust'},
     'best': {'scores'},
     'parameter_groups': set(),
     'precision': set(),
@@ -37,7 +37,7 @@ ARROWS = {
     'decode': set(),
     'parallel': set(),
     'trust': set(),
-    'report': {'workdir'},
+    'report': {'trust', 'workdir'},
     'observers': {'best', 'config', 'config_text', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
 }
 NEVER_MODELS = ('data', 'optim', 'scores', 'observers', 'decode', 'parallel', 'trust')

@@ -13,6 +13,7 @@ from typing import Any
 
 from jaxlab.messages import say
 from jaxlab.observers import Observer, Run
+from jaxlab.trust.secrets import hidden
 
 ROWS = 1000  # that may wait; a row is a few hundred bytes
 PATIENCE = 10.0  # seconds that the process waits at its very end for rows still on their way
@@ -79,4 +80,4 @@ class Background:
 
 
 def _warn(sentence: str) -> None:
-    print(f'jaxlab: {sentence}', file=sys.stderr, flush=True)
+    print(f'jaxlab: {hidden(sentence)}', file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ import jaxlab
 from jaxlab import workdir as workdirs
 from jaxlab.config import leaves
 from jaxlab.observers import Run
+from jaxlab.trust import secrets
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'ml-collections')
 PLUGINS = ('jax-cuda12-plugin', 'jax-cuda13-plugin', 'libtpu')  # said only where they are installed
@@ -56,12 +57,13 @@ class History:
             'device_kind': jax.devices()[0].device_kind,
             'processes': jax.process_count(),
             'machine': machine(),
-            'variables': {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},
+            'variables': secrets.variables(VARIABLES),
             'data': run.data,
             'evaluation': run.evaluation,
             'parameters': sum(row['count'] for row in run.layout),
             'seconds': {},
         }
+        self._about = secrets.without_secrets(self._about)
         try:
             self._before = list(json.loads(self._file.read_text('utf-8')))
         except (OSError, ValueError, TypeError):  # none yet, or damaged: what comes is recorded all the same

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from jaxlab.messages import say
 from jaxlab.observers import Run
+from jaxlab.trust.secrets import hidden
 
 EVERY = 60.0  # seconds that a page stays fresh while the run goes on
 
@@ -68,4 +69,4 @@ class Report:
 def _warn(error: Exception) -> None:
     reason = f'{type(error).__name__}: {error}'.splitlines()[0]
     sentence = say('the report could not be written ({reason}); the run is not concerned.', reason=reason)
-    print(f'jaxlab: {sentence}', file=sys.stderr, flush=True)
+    print(f'jaxlab: {hidden(sentence)}', file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from typing import Any
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 from jaxlab.observers import Run
+from jaxlab.trust.secrets import without_secrets
 
 ROWS = 10_000  # that may wait while wandb sets up a run, or cannot reach its server
 PATIENCE = 60.0  # seconds that wandb has for its last words once the run has ended; nobody waits for them
@@ -60,7 +61,7 @@ class WandB:
                 start_new_session=True,  # Ctrl-C is for the run, which then tells the rest
             )
         about = {'project': self._project, 'name': run.workdir.resolve().name, 'dir': str(run.workdir)}
-        self._tell(about | {'config': run.config.to_dict(), 'patience': self._patience})
+        self._tell(about | {'config': without_secrets(run.config.to_dict()), 'patience': self._patience})
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
         self._tell({'step': step, 'row': dict(row)})

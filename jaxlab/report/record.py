@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxlab.errors import UserError
+from jaxlab.trust.secrets import without_secrets
 
 
 class NothingYet(UserError):
@@ -147,16 +148,16 @@ def read(workdir: Path) -> Record:
     Raises:
       NothingYet: there is no row of metrics yet.
     """
-    config = dict(_leaves(_json(workdir / 'config.json', {})))
+    config = without_secrets(dict(_leaves(_json(workdir / 'config.json', {}))))
     config = {key: value for key, value in config.items() if isinstance(value, _NUMBERS.get(key, object))}
     series, broken, last, unreadable = read_metrics(workdir / 'metrics.jsonl')
     if not series and not broken:
         raise NothingYet(
             '{workdir}: there are no metrics yet; the first row comes after log.every steps.', workdir=workdir
         )
-    runs = [_run(run) for run in _json(workdir / 'runs.json', []) if isinstance(run, dict)]
+    runs = [_run(run) for run in without_secrets(_json(workdir / 'runs.json', [])) if isinstance(run, dict)]
     samples = [(step, file) for step, file in _samples(workdir / 'samples') if step <= last]
-    data = _data(_json(workdir / 'processor' / 'data.json', {}))
+    data = _data(without_secrets(_json(workdir / 'processor' / 'data.json', {})))
     return Record(workdir, config, series, broken, last, unreadable, samples, runs, data)
 
 

@@ -22,6 +22,7 @@ from jaxlab.data.documents import (
 from jaxlab.data.records import BadRecord
 from jaxlab.errors import UserError
 from jaxlab.messages import say
+from jaxlab.trust.secrets import hidden
 
 SUFFIXES = ('.txt', '.jsonl')
 ENOUGH_FILES = 20  # from here on whole files are held out
@@ -75,7 +76,7 @@ def corpus(path: str) -> Corpus:
         for file in files:
             yield from documents_of(file, by_file)
 
-    return Corpus(name=f'"{path}"', rule=rule, files=files, documents=documents)
+    return Corpus(name=f'"{hidden(path)}"', rule=rule, files=files, documents=documents)
 
 
 def documents_of(file: File, by_file: bool) -> Iterator[Document]:
