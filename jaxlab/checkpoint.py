@@ -56,6 +56,7 @@ class Checkpoints:
         self._retry, self._wait_until = retry, 0.0
         self._damaged: set[int] = set()  # steps that were found to be
         self._restored: int | None = None
+        self.first: list[Callable[[], None]] = []  # called before a step counts: what must outlive the process with it
 
     @property
     def _orbax(self) -> Any:
@@ -145,6 +146,8 @@ class Checkpoints:
             return
         unfinished, final = self._unfinished(step), self._folder / str(step)
         faults.reach('between_commit_and_manifest', step)
+        for keep in self.first:
+            keep()
         manifest.write(unfinished, step)
         faults.reach('manifest_written', step)
         aside = self._folder / f'{step}{manifest.REPLACED}'

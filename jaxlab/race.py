@@ -1,6 +1,5 @@
 """A race: the experiments of one config file, one after another, and a table of how they did."""
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from jaxlab.best import Best
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.evaluation import make_scores
 from jaxlab.messages import say
+from jaxlab.trust import lines
 
 
 def race(experiments: Mapping[str, ConfigDict], folder: Path, train: Callable[[str], int]) -> int:
@@ -63,7 +63,7 @@ def table(folder: Path, experiments: Mapping[str, ConfigDict]) -> list[str]:
     fast it was."""
     found: dict[str, dict[str, Any]] = {}
     for name in experiments:
-        rows = [json.loads(line) for line in (folder / name / 'metrics.jsonl').read_text('utf-8').splitlines()]
+        rows = list(lines.rows(folder / name / 'metrics.jsonl'))
         last = [row for row in rows if any(key.startswith('eval/') for key in row)][-1]
         scores = {key.removeprefix('eval/'): value for key, value in last.items() if key.startswith('eval/')}
         speeds = [value for row in rows for key, value in row.items() if key == 'train/tokens_per_second']
@@ -75,11 +75,11 @@ def table(folder: Path, experiments: Mapping[str, ConfigDict]) -> list[str]:
     better = {name: which for score in make_scores(config.evaluate.scores) for name, which in score.better.items()}
     sign = -1 if better[by.rpartition('/')[2]] == 'higher' else 1
     order = sorted(found, key=lambda name: (math.isnan(found[name][by]), sign * found[name][by]))  # diverged: last
-    lines = [['', *columns]]
+    shown = [['', *columns]]
     for name in order:
-        lines.append([name, *(f'{found[name][column]:{FORMATS.get(column, ".4f")}}' for column in columns)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
-    return ['  '.join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines]
+        shown.append([name, *(f'{found[name][column]:{FORMATS.get(column, ".4f")}}' for column in columns)])
+    widths = [max(len(line[i]) for line in shown) for i in range(len(columns) + 1)]
+    return ['  '.join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in shown]
 
 
 FORMATS = {'step': ',', 'tokens/s': ',.0f'}

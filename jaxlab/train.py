@@ -113,6 +113,7 @@ def train_alone(
         run = Run(config, workdir, start, *about, ledger, best, unseen, compiling_since)
         for observer in observers:
             observer.start(run)
+        checkpoints.first = run.kept  # no step counts before what was told up to it is safe
         work = flops.of_step(task, abstract.params, abstract.extra, batch, plan.key)  # while the step compiles
         with ledger.of('compile'):
             step, seconds = compiling.result()
@@ -197,7 +198,8 @@ def train_alone(
                     locked.check()
                     faults.reach('step', n)
                     stopping = stop.asked()  # once: what follows must agree
-                    if is_looked_at(n) or stopping:
+                    saving = stopping or checkpoints.due(due(n, config.checkpoint.every))
+                    if is_looked_at(n) or saving:
                         observe(*before)  # what follows looks at this state anyway, and rows come in the order of steps
                         before = None
                     with watchdog.resting():
@@ -207,7 +209,7 @@ def train_alone(
                         if before is None:
                             meter.start(n)  # evaluation and samples are not training: they do not count as its time
                         # Saving comes last: what is saved has been seen. It copies the state, and writes meanwhile.
-                        if checkpoints.due(due(n, config.checkpoint.every) or best.step == n):
+                        if saving or checkpoints.due(best.step == n):
                             with ledger.of('checkpoint'):
                                 checkpoints.save(n, state, config, best)
                     if stopping or best.owed or best.exhausted:

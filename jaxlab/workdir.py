@@ -4,9 +4,7 @@ Every verb but train needs it alone.
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from jaxlab import config as configs
 from jaxlab import config_text
 from jaxlab.errors import UserError
 from jaxlab.messages import say
+from jaxlab.trust import faults, lines, place
 from jaxlab.trust.secrets import without_secrets
 
 
@@ -89,12 +88,14 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
         'batch': {name: (array.shape, array.dtype.name) for name, array in batch.items()},
     }
     try:
+        faults.reach('remember')
         folder.mkdir(parents=True, exist_ok=True)
-        data.processor.save(folder)
-        write(file, json.dumps(about, indent=2) + '\n')
+        for name, content in data.processor.assets().items():
+            _write_anew(folder / name, content)
+        _write_anew(file, (json.dumps(about, indent=2) + '\n').encode())
         text = config_text.to_json(config)  # with secrets, where it has them: a run goes on from it
         values = json.loads(text)
-        write(workdir / 'config.json', text, private=values != without_secrets(values))
+        _write_anew(workdir / 'config.json', text.encode(), private=values != without_secrets(values))
     except OSError as error:
         raise UserError('--workdir={workdir}: {error}.', workdir=workdir, error=error.strerror or error) from None
 
@@ -166,24 +167,16 @@ def _first_line(error: Exception) -> str:
 
 def furthest(workdir: Path) -> int:
     """Returns the last step that was ever logged, whether a checkpoint holds it or not; 0 where none was."""
-    file = workdir / 'metrics.jsonl'
-    lines = file.read_text('utf-8', errors='replace').splitlines() if file.is_file() else []
-    for line in reversed(lines):
-        with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):  # half a line
-            return int(json.loads(line)['step'])
-    return 0
+    found = (lines.parsed(line) for line in reversed(lines.read(workdir / 'metrics.jsonl').split(b'\n')))
+    return next((row['step'] for row in found if row is not None), 0)
 
 
-def write(file: Path, text: str, private: bool = False) -> None:
-    """Writes a file whole or not at all; a private one can be read by its owner alone."""
+def _write_anew(file: Path, content: bytes, private: bool = False) -> None:
+    """Writes what changes, so that going on wants no room on a disk that is full."""
+    if not (file.exists() and file.read_bytes() == content):
+        place.write(file, content, private)
 
-    def open_new(path: str, flags: int) -> int:  # a link that somebody has laid there is not followed
-        descriptor = os.open(path, flags | getattr(os, 'O_NOFOLLOW', 0), 0o600 if private else 0o666)
-        if private:
-            os.chmod(path, 0o600)  # where a process that died has left one
-        return descriptor
 
-    new = file.with_name(f'.{file.name}.new')
-    with open(new, 'w', encoding='utf-8', opener=open_new) as opened:
-        opened.write(text)
-    new.replace(file)
+def write(file: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    place.write(file, text)

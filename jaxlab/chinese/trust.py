@@ -34,6 +34,22 @@ TABLE: dict[str, str] = {
     '{path}: {error}.\ngs:// wants the package gcsfs, s3:// wants s3fs: pip install gcsfs': (
         '{path}：{error}。\ngs:// 需要软件包 gcsfs，s3:// 需要 s3fs：pip install gcsfs'
     ),
+    # --- writes, lines ---
+    (
+        '{file} could not be written {count} times in a row ({error}).\nMake room or mend the disk; the same command'
+        ' then goes on from the newest checkpoint.'
+    ): (
+        '{file} 连续 {count} 次未能写入（{error}）。'
+        '\n请腾出磁盘空间或修好磁盘，之后再运行同一条命令即可从最新的检查点继续。'
+    ),
+    'warning: {file} could not be written ({error}); training goes on, and its rows wait in memory': (
+        '警告：{file} 未能写入（{error}）；训练继续，其各行暂存在内存中'
+    ),
+    '{file} is written again, and no row is missing': '{file} 已恢复写入，没有缺少任何一行',
+    'warning: {file} could not be written ({error}); training goes on': '警告：{file} 未能写入（{error}）；训练继续',
+    'warning: {file}: {count} lines could not be read and are left out, the first of them line {number}': (
+        '警告：{file}：有 {count} 行无法读取，已略去，其中第一处是第 {number} 行'
+    ),
     # --- manifest ---
     'missing': '缺失',
     'cannot be read ({error})': '无法读取（{error}）',

@@ -1,7 +1,7 @@
 """Observers: they look, they never steer. `train.py` tells each of them what happens, in this order of words."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ class Run:
     unseen: Future[str] = field(default_factory=Future)  # see `jaxlab.devices.unseen`
     compiling_since: float = field(default_factory=time.monotonic)
     compiled: Future[Compiled] = field(default_factory=Future)
+    kept: list[Callable[[], None]] = field(default_factory=list)  # see `jaxlab.checkpoint.Checkpoints.first`
 
 
 class Observer(Protocol):

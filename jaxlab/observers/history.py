@@ -22,7 +22,8 @@ import jaxlab
 from jaxlab import workdir as workdirs
 from jaxlab.config import leaves
 from jaxlab.observers import Run
-from jaxlab.trust import secrets
+from jaxlab.trust import faults, secrets
+from jaxlab.trust.writes import Optional
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'ml-collections')
 PLUGINS = ('jax-cuda12-plugin', 'jax-cuda13-plugin', 'libtpu')  # said only where they are installed
@@ -39,6 +40,7 @@ class History:
 
     def __init__(self, config_file: str = '', written: ConfigDict | None = None) -> None:
         self._config_file, self._written = config_file, written
+        self._optional = Optional()
 
     def start(self, run: Run) -> None:
         self._file, self._ledger = run.workdir / 'runs.json', run.ledger
@@ -92,7 +94,9 @@ class History:
 
     def _write(self) -> None:
         self._about['seconds'] = {kind: round(seconds, 3) for kind, seconds in self._ledger.seconds().items()}
-        workdirs.write(self._file, json.dumps([*self._before, self._about], indent=1, ensure_ascii=False) + '\n')
+        with self._optional.writing(self._file):
+            faults.reach('history', self._about['step'])
+            workdirs.write(self._file, json.dumps([*self._before, self._about], indent=1, ensure_ascii=False) + '\n')
 
 
 def changes(old: ConfigDict, new: ConfigDict) -> dict[str, list[Any]]:

@@ -1,6 +1,5 @@
 """Progress on the screen: what runs where, then how it goes."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -14,6 +13,7 @@ from jaxlab.memory import Expected, in_use, readable
 from jaxlab.messages import say
 from jaxlab.observers import Compiled, Run
 from jaxlab.observers.screen import Cell, Plain, Score, Status, Terminal, cells, open_screen
+from jaxlab.trust import lines
 
 # The numbers of a step that are shown, and how. Of the two rates the first that is known.
 LEARNING = {
@@ -181,11 +181,9 @@ class Progress:
 
     def _evaluations(self, step: int) -> Iterator[tuple[int, dict[str, float]]]:
         """Yields (step, {'held_out/loss': 3.9, …}) of the evaluations up to `step`, as metrics.jsonl has them."""
-        path = self._run.workdir / 'metrics.jsonl'
-        for line in path.read_text('utf-8').splitlines() if path.is_file() else ():
-            if '"eval/' in line and line.endswith('}'):
-                row = json.loads(line)
-                if (at := row.pop('step')) <= step:
+        with suppress(OSError):  # it is only shown
+            for row in lines.rows(self._run.workdir / 'metrics.jsonl'):
+                if (at := row.pop('step')) <= step and any(key.startswith('eval/') for key in row):
                     yield at, {key.removeprefix('eval/'): value for key, value in row.items()}
 
 

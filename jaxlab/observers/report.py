@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from jaxlab.messages import say
 from jaxlab.observers import Run
+from jaxlab.trust import faults
 from jaxlab.trust.secrets import hidden
 
 EVERY = 60.0  # seconds that a page stays fresh while the run goes on
@@ -29,8 +30,11 @@ class Report:
         self._began = time.time()
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
-        if any(name.startswith('eval/') for name in row) and self._is_due():
-            self._draw()
+        try:
+            if any(name.startswith('eval/') for name in row) and self._is_due():
+                self._draw()
+        except OSError as error:
+            _warn(error)
 
     def sample(self, step: int, text: str) -> None:
         pass
@@ -45,6 +49,7 @@ class Report:
         try:
             from jaxlab import report
 
+            faults.reach('report', step)
             report.write([self._workdir])
         except Exception as error:
             _warn(error)
@@ -58,12 +63,9 @@ class Report:
 
     def _draw(self) -> None:
         command = [sys.executable, '-m', 'jaxlab.main', 'report', f'--workdir={self._workdir}']
-        try:
-            self._drawing = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            if hasattr(os, 'setpriority'):
-                os.setpriority(os.PRIO_PROCESS, self._drawing.pid, 19)
-        except OSError as error:
-            _warn(error)
+        self._drawing = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        if hasattr(os, 'setpriority'):
+            os.setpriority(os.PRIO_PROCESS, self._drawing.pid, 19)
 
 
 def _warn(error: Exception) -> None:

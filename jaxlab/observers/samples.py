@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jaxlab.observers import Run
+from jaxlab.trust import faults, place
+from jaxlab.trust.writes import Optional
 
 
 class Samples:
-    """Writes samples/<step>.txt."""
+    """Writes samples/<step>.txt. One that cannot be written is a warning."""
 
     _folder: Path
+
+    def __init__(self) -> None:
+        self._optional = Optional()
 
     def start(self, run: Run) -> None:
         self._folder = run.workdir / 'samples'
@@ -19,13 +24,17 @@ class Samples:
         pass
 
     def sample(self, step: int, text: str) -> None:
-        self._folder.mkdir(exist_ok=True)
-        (self._folder / f'{step}.txt').write_text(text, 'utf-8')
+        file = self._folder / f'{step}.txt'
+        with self._optional.writing(file):
+            faults.reach('sample', step)
+            self._folder.mkdir(exist_ok=True)
+            place.write(file, text)
 
     def back(self, step: int) -> None:
-        for file in self._folder.iterdir() if self._folder.is_dir() else ():
-            if file.stem.isdecimal() and int(file.stem) > step:
-                file.unlink()
+        with self._optional.writing(self._folder):
+            for file in place.entries(self._folder):
+                if file.stem.isdecimal() and int(file.stem) > step:
+                    place.remove(file)
 
     def end(self, step: int) -> None:
         pass

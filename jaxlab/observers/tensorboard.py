@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlab.observers import Run
+from jaxlab.trust import faults
 
 FLUSH = 10.0  # seconds between two flushes, so that a running TensorBoard has something to show
 
@@ -59,6 +60,7 @@ class TensorBoard:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event
 
+        faults.reach('tensorboard', step)
         if self._writer is None:
             self._folder.mkdir(exist_ok=True)
             self._cut(self._start)

@@ -21,14 +21,20 @@ POINTS = (
     'start',  # nothing is built yet
     'lock',  # the workdir is about to be locked
     'record',  # one is about to be read, for the batch of this number, training or not
+    'remember',  # config.json and the processor's files are about to be written
     'compile',  # on the thread that compiles the step
     'step',  # a step was handed to the devices
-    'log_flush',  # a row is about to be written to metrics.jsonl
+    'log_flush',  # rows are about to be written to metrics.jsonl
+    'log_cut',  # metrics.jsonl is about to be cut back
+    'sample',  # a sample is about to be written
+    'history',  # runs.json is about to be written
+    'tensorboard',  # an event is about to be written
     'evaluate',  # a part of the data is about to be evaluated
     'save_start',  # nothing is copied yet
     'save_copied',  # the state is copied, and is being written
     'between_commit_and_manifest',  # everything is written but the manifest
     'manifest_written',  # the manifest as well, but the step has not got its name yet
+    'report',  # report.html is about to be written
 )
 KINDS = {
     'kill': signal.SIGKILL,

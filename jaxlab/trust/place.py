@@ -147,16 +147,28 @@ def now(folder: Path) -> float:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def write(file: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all; when this returns, it outlives a power cut."""
+def write(file: Path, content: str | bytes, private: bool = False) -> None:
+    """Writes a file whole or not at all; when this returns, it outlives a power cut.
+
+    On a disk a private file can be read by its owner alone; in a store it is for the bucket to say who reads.
+    """
+
+    def open_new(path: str, flags: int) -> int:  # a link that somebody has laid there is not followed
+        descriptor = os.open(path, flags | getattr(os, 'O_NOFOLLOW', 0), 0o600 if private else 0o666)
+        if private:
+            os.chmod(path, 0o600)  # where a process that died has left one
+        return descriptor
+
     data = content.encode() if isinstance(content, str) else content
     with _errors(file):
         if not can(file).rename:
             file.write_bytes(data)  # a store has it once it has all of it
             return
         new = file.with_name(f'.{file.name}.new')
-        new.write_bytes(data)
-        flush(new)
+        with open(new, 'wb', opener=open_new) as opened:
+            opened.write(data)
+            opened.flush()
+            os.fsync(opened.fileno())
         new.replace(file)
         flush(file.parent)
 

@@ -39,7 +39,7 @@ def run(tmp_path, name, observers, back=True):
     workdir = tmp_path / name
     workdir.mkdir()
     config = tiny(tmp_path)
-    about = {'data': '', 'evaluation': '', 'devices': '', 'layout': [], 'ledger': Ledger()}
+    about = {'data': '', 'evaluation': '', 'devices': '', 'layout': [], 'ledger': Ledger(), 'kept': []}
     given = types.SimpleNamespace(workdir=workdir, start=0, config=config, best=Best('held_out/loss'), **about)
     for observer in observers:
         observer.start(given)

@@ -15,7 +15,7 @@ from jaxlab.observers.tracker import Tracker
 
 def run(workdir: Path, start: int = 0):
     workdir.mkdir(exist_ok=True)
-    return types.SimpleNamespace(workdir=workdir, start=start)
+    return types.SimpleNamespace(workdir=workdir, start=start, kept=[])
 
 
 def told(workdir, steps, start=0, end=True, observers=()):
