@@ -158,7 +158,7 @@ def _unknown(config: ConfigDict, key: str) -> UserError:
     return UserError(
         '--config.{key}: the config has no such key.{nearest}',
         key=key,
-        nearest=nearest(key, leaves(config)) or nearest(key, config),
+        nearest=nearest(key, [*leaves(config), *config]),
     )
 
 

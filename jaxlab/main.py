@@ -104,7 +104,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if unknown:
         flag = unknown[0].partition('=')[0]
         known = [option for action in parser._actions for option in action.option_strings]
-        raise UserError('{flag}: {verb} has no such flag.{nearest}', flag=flag, verb=verb, nearest=nearest(flag, known))
+        head, dot, key = flag.partition('.')
+        near = nearest(flag, known)
+        if dot and nearest(head, ['--config']):  # --confg.model.width=…
+            near = say(' Did you mean "{name}"?', name=f'--config.{key}')
+        raise UserError('{flag}: {verb} has no such flag.{nearest}', flag=flag, verb=verb, nearest=near)
     parsed.overrides, parsed.run = overrides, module.run
     return parsed
 

@@ -2,14 +2,12 @@
 
 import importlib
 import json
-import random
 import re
-import string
 
 import pytest
 
 from jaxlab import config as configs
-from jaxlab import config_text, main
+from jaxlab import config_text
 from jaxlab.config import build, leaves, spec
 from jaxlab.config_text import IDENTITY, from_json, override
 from tests.experiments import message, transformer
@@ -133,48 +131,6 @@ def test_an_argument_of_the_old_part_is_none_of_the_new():
 def test_a_name_that_is_not_there(name, answer):
     text = message(override, transformer(), [('model.name', name)])
     assert text.startswith(f'--config.model.name={name}') and answer in text
-
-
-# --- typos -----------------------------------------------------------------------------------------------------------
-
-
-def typo(word, draw):
-    """One edit, as fingers make them: a letter left out, added, changed, or two exchanged."""
-    i, letter = draw.randrange(len(word)), draw.choice(string.ascii_lowercase)
-    edits = [word[:i] + word[i + 1 :], word[:i] + letter + word[i:], word[:i] + letter + word[i + 1 :]]
-    return draw.choice([*edits, word[:i] + word[i + 1 : i + 2] + word[i : i + 1] + word[i + 2 :]])
-
-
-def flags(verb):
-    parser = main.Parser(add_help=False)
-    importlib.import_module(f'jaxlab.verbs.{verb}').arguments(parser)
-    return [option for action in parser._actions for option in action.option_strings]
-
-
-def test_typos_are_answered_with_the_right_name():
-    draw, config = random.Random(0), transformer()
-    keys = list(leaves(config))
-    flags_of = {verb: flags(verb) for verb in ('train', 'evaluate', 'generate')}
-    wrong, tried = [], 0
-    while tried < 200:
-        if draw.random() < 0.7:
-            right = draw.choice(keys)
-            mistyped, known = typo(right, draw), {*keys, *config}
-            command = [f'--config.{mistyped}=1']
-            call = lambda command=command: override(config, main.parse(command).overrides)  # noqa: E731
-        else:
-            verb = draw.choice(list(flags_of))
-            right = draw.choice(flags_of[verb])
-            mistyped, known = '--' + typo(right[2:], draw), flags_of[verb]
-            required = [] if verb == 'train' else ['--workdir=.']
-            call = lambda verb=verb, rest=[*required, f'{mistyped}=1']: main.parse([verb, *rest])  # noqa: E731
-        if mistyped in known or not mistyped.strip('-'):
-            continue
-        tried += 1
-        suggested = re.search(r'Did you mean "([^"]*)"\?', message(call))
-        if not suggested or suggested[1] != right:
-            wrong.append((mistyped, right, suggested and suggested[1]))
-    assert len(wrong) <= 0.05 * tried, wrong
 
 
 # --- on record -------------------------------------------------------------------------------------------------------
