@@ -36,7 +36,8 @@ ROOMS = {
 }
 
 # What a value may be, since devices count and compute in 32 bits.
-LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38
+LARGEST_INT, LARGEST_FLOAT, SMALLEST_FLOAT = 2**31 - 1, 3.4e38, 1.2e-38
+MOST = {'steps': 100_000_000, 'steps_per_call': 1000}  # the plan of a run lies in memory, and so do a call's batches
 
 
 def experiment() -> ConfigDict:
@@ -328,6 +329,16 @@ def check(config: ConfigDict) -> ConfigDict:
                 low=low,
                 high=high,
             )
+        if isinstance(value, float) and 0 < abs(value) < SMALLEST_FLOAT:
+            raise UserError(
+                'config.{key}={value}: in 32 bits this is 0; at least {least} is wanted.',
+                key=key,
+                value=value,
+                least=SMALLEST_FLOAT,
+            )
+    for key, most in MOST.items():
+        if values[key] > most:
+            raise UserError('config.{key}={value}: at most {most} is wanted.', key=key, value=values[key], most=most)
     for key, low in least.items():
         if values[key] < low:
             raise UserError('config.{key}={value}: at least {least} is wanted.', key=key, value=values[key], least=low)

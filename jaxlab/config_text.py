@@ -182,7 +182,7 @@ def _read(key: str, text: str, old: Any) -> Any:
                 return tuple(values) if isinstance(values, tuple | list) else (values,)
             case _:
                 return text
-    except (KeyError, ValueError, SyntaxError):
+    except (KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # whatever a text may be
         wanted = {
             bool: say('true or false'),
             int: say('a whole number'),

@@ -39,7 +39,7 @@ def _unlikeliness(typed: str, meant: str, limit: float) -> float:
     for cost, one, other in ways:
         # Of a name of some length half may be wrong, of a very short one a single letter.
         most = max(0.56 * max(len(one), len(other)), 1.1) if min(len(one), len(other)) > 1 else 0.0
-        edits = _edits(one, other, min(costs) - cost)
+        edits = _edits(one, other, min(min(costs) - cost, most + 0.01))
         if len(one) > 2 and other.startswith(one):
             edits = min(edits, 1.5)  # a name that somebody did not finish
         if edits <= most:

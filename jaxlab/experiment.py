@@ -66,6 +66,13 @@ def make_data(config: ConfigDict, mesh: jax.sharding.Mesh, known: Any = None) ->
     if config.epochs:
         check_end(data, 'epochs')
         config.steps = max(math.ceil(config.epochs * data.batches_per_epoch - 1e-6), 1)  # 3 × 0.1 is more than 0.3
+        if config.steps > configs.MOST['steps']:
+            raise UserError(
+                'config.epochs={epochs} are {steps} steps; at most {most} are wanted.',
+                epochs=config.epochs,
+                steps=config.steps,
+                most=configs.MOST['steps'],
+            )
     if math.isfinite(data.batches_per_epoch):
         epoch = say('batches in an epoch: {batches:,.5g}', batches=data.batches_per_epoch)
         data = replace(data, summary=f'{data.summary}; {epoch}')

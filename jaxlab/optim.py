@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
@@ -329,7 +330,7 @@ def _adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransform
 
 def _check_decays(**decays: float) -> None:
     for name, value in decays.items():
-        if not 0 <= value < 1:
+        if not 0 <= float(np.float32(value)) < 1:
             raise UserError('{name}={value}: a decay is at least 0 and below 1.', name=name, value=value)
 
 

@@ -1,6 +1,7 @@
 """Settings that differ from parameter to parameter, by patterns of their names: `config.optimizer.groups`."""
 
 import difflib
+import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -43,7 +44,7 @@ def settings(names: Any, shared: Mapping[str, Any], groups: tuple) -> dict[str, 
                     pattern=pattern,
                     key=key,
                     keys=', '.join(shared),
-                    nearest=nearest(key, shared),
+                    nearest=nearest(str(key), shared),
                 )
             if isinstance(value, bool) != (key == 'frozen') or not isinstance(value, int | float):
                 wanted = say('True or False') if key == 'frozen' else say('a number')
@@ -94,7 +95,7 @@ def merge(*trees: Any) -> Any:
 
 
 def check_from_0(**values: float) -> None:
-    """Raises UserError where a value is negative."""
+    """Raises UserError where a value is negative, or infinite."""
     for name, value in values.items():
-        if value < 0:
+        if not 0 <= value < math.inf:
             raise UserError('{name}={value}: a number from 0 up is wanted.', name=name, value=value)

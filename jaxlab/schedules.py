@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxlab.errors import UserError
@@ -74,7 +75,7 @@ def cosine(steps: int, *, warmup: int = 0, final: float = 0.1, horizon: int = 0)
 def inverse_sqrt(steps: int, *, warmup: int = 100) -> Schedule:
     """Falls as 1 / √step for ever (arXiv:1706.03762, section 5.3): the longer the rise, the slower."""
     _check(warmup, 0)
-    return by_step(lambda n: jnp.minimum(_rise(n, warmup), jnp.sqrt((warmup + 1) / (n + 1))))
+    return by_step(lambda n: jnp.minimum(_rise(n, warmup), jnp.sqrt(float(warmup + 1) / (n + 1))))
 
 
 def warmup_stable_decay(
@@ -130,7 +131,7 @@ def plateau(
     fall = optax.contrib.reduce_on_plateau(
         drop, patience, rtol=0.0, atol=atol, cooldown=cooldown, accumulation_size=window, min_scale=final
     )
-    one = jnp.ones((), jnp.float32)  # what the fall is applied to
+    one = np.ones((), np.float32)  # what the fall is applied to; of numpy, since nothing is computed yet
 
     def update(state: tuple[jax.Array, Any], loss: jax.Array) -> tuple[jax.Array, Any]:
         n, before = state
@@ -149,7 +150,7 @@ def _fall(warmup: int, steps: int, horizon: int, shape: Callable[[jax.Array], ja
 
 
 def _rise(n: jax.Array, warmup: int) -> jax.Array:
-    return jnp.minimum(1.0, (n + 1) / (warmup + 1))  # the first update already moves
+    return jnp.minimum(1.0, (n + 1) / float(warmup + 1))  # the first update already moves
 
 
 def _check(warmup: int, horizon: int) -> None:

@@ -4,6 +4,20 @@ TABLE: dict[str, str] = {
     'config.{key}={value}: devices count and compute in 32 bits; between {low:.8g} and {high:.8g} is wanted.': (
         'config.{key}={value}：设备以 32 位计数和计算；应在 {low:.8g} 与 {high:.8g} 之间。'
     ),
+    'config.{key}={value}: in 32 bits this is 0; at least {least} is wanted.': (
+        'config.{key}={value}：以 32 位表示时它是 0；应至少为 {least}。'
+    ),
+    'config.{key}={value}: at most {most} is wanted.': 'config.{key}={value}：最多为 {most}。',
+    '{name}={value}: at most {most} is wanted.': '{name}={value}：最多为 {most}。',
+    'config.epochs={epochs} are {steps} steps; at most {most} are wanted.': (
+        'config.epochs={epochs} 相当于 {steps} 步；最多为 {most} 步。'
+    ),
+    '{key}: nothing can be read at "{path}" ({error}).': '{key}：无法读取“{path}”（{error}）。',
+    'length={length} × {rows} rows of config.batch_size take {wanted:,.0f} GB, and this machine has {there:,.0f} GB;'
+    ' make one of them smaller.': (
+        'length={length} × config.batch_size 的 {rows} 行占用 {wanted:,.0f} GB，'
+        '而这台机器有 {there:,.0f} GB；请减小其一。'
+    ),
     # --- a workdir that somebody else wrote ---
     'config.json is damaged: this JSON is no config that jaxlab has written.': (
         'config.json 已损坏：这段 JSON 不是 jaxlab 写下的配置。'

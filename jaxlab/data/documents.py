@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from jaxlab.data.records import FEW, BadRecord, Omitted, Tolerance
+from jaxlab.errors import UserError
 from jaxlab.messages import say
 
 PIECE_BYTES = 1 << 18  # documents are read and encoded in pieces of about this size
@@ -61,6 +62,23 @@ class Corpus:
     def stamps(self) -> list[tuple[str, int, int]]:
         """Returns (path, size in bytes, time of change in nanoseconds) of every file: changes when a file changes."""
         return [stamp(file.path) for file in self.files]
+
+
+def existing(path: str, key: str) -> Path | None:
+    """Returns the file or folder of a path that a config gives, with '~' for the user's own; None where there is none.
+
+    Raises:
+      UserError: nobody can say, since it is no path, or may not be looked at.
+    """
+    try:
+        found = Path(path).expanduser()
+        found.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no permission; '~nobody/'; a zero byte
+        why = getattr(error, 'strerror', None) or error
+        raise UserError('{key}: nothing can be read at "{path}" ({error}).', key=key, path=path, error=why) from None
+    return found
 
 
 def stamp(path: Path) -> tuple[str, int, int]:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from jaxlab.config import build, module, spec
 from jaxlab.data.cache import cached
-from jaxlab.data.documents import Corpus, stamp, without_bad
+from jaxlab.data.documents import Corpus, existing, stamp, without_bad
 from jaxlab.data.processors import TextProcessor
 from jaxlab.data.records import Losses, tolerance
 from jaxlab.data.sequences import HeldOutWindows, TrainingRows
@@ -64,6 +64,7 @@ def make(
             stride=stride,
             length=length,
         )
+    check_memory(len(range(batch_size)[rows]), length)
     tolerated = tolerance(bad, bad_rate)
     corpus = without_bad(text_files.corpus(path) if path else python_library.corpus(), tolerated)
     used = known or processor_of(corpus, processor)
@@ -104,6 +105,24 @@ def make(
     )
 
 
+def check_memory(rows: int, length: int) -> None:
+    """Raises UserError where a batch of so many rows alone is larger than the machine's memory."""
+    wanted = rows * length * 48  # bytes that a token takes while a batch is made
+    if wanted > 1 << 30:
+        import psutil
+
+        there = psutil.virtual_memory().total
+        if wanted > there:
+            raise UserError(
+                'length={length} × {rows} rows of config.batch_size take {wanted:,.0f} GB, and this machine has'
+                ' {there:,.0f} GB; make one of them smaller.',
+                length=length,
+                rows=rows,
+                wanted=wanted / 1e9,
+                there=there / 1e9,
+            )
+
+
 def processor_of(corpus: Corpus, node: ConfigDict) -> TextProcessor:
     """Returns the processor that a config describes, learned from the training part where it learns; cached."""
 
@@ -125,6 +144,7 @@ def processor_of(corpus: Corpus, node: ConfigDict) -> TextProcessor:
         return found if digest_of_assets(found) == digest else None
 
     # A processor made from files of its own is another one when those change.
-    files = sorted(Path(node.path).expanduser().glob('*')) if node.get('path') else ()
+    folder = existing(node.path, 'config.data.processor.path') if node.get('path') else None
+    files = sorted(folder.glob('*')) if folder else ()
     key = [FORMAT, node.to_dict(), [stamp(file) for file in files], corpus.stamps()]
     return cached('processors', key, write, read)

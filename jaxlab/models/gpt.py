@@ -9,6 +9,7 @@ In a notebook:
 
 # b batch, t time, v vocabulary, d width; in the cache: l layers, m key/value heads, s slots, k head width
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,6 +26,9 @@ from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm, RMSNorm
 from jaxlab.nn.transformer import Block, Stack
 from jaxlab.parallel.layout import constrain
+
+MOST = {'layers': 10_000}  # each is traced by itself, where they are not scanned
+MOST |= dict.fromkeys(('width', 'mlp_width', 'context', 'vocabulary', 'vocabulary_multiple'), 1 << 24)
 
 
 class Cache(NamedTuple):
@@ -264,6 +268,9 @@ def make(
             raise UserError(
                 '{name}={value}: at least {least} is wanted.', name=name, value=getattr(model, name), least=1
             )
+    for name, most in MOST.items():
+        if (value := getattr(model, name)) > most:
+            raise UserError('{name}={value}: at most {most} is wanted.', name=name, value=value, most=most)
     for name in ('norm_epsilon', 'rotary_base', 'init_scale'):
         if getattr(model, name) <= 0:
             raise UserError('{name}={value}: more than 0 is wanted.', name=name, value=getattr(model, name))
@@ -306,4 +313,5 @@ def make(
 
 def _near(value: int, total: int) -> int:
     """The divisor of `total` that is nearest to `value`."""
-    return min((d for d in range(1, total + 1) if total % d == 0), key=lambda d: abs(d - value))
+    small = [d for d in range(1, math.isqrt(total) + 1) if total % d == 0]
+    return min(small + [total // d for d in small], key=lambda d: abs(d - value))

@@ -77,7 +77,7 @@ class LanguageModel:
                 'the prompt is not UTF-8: its character {number} is broken.', number=error.start + 1
             ) from None
         lengths = np.array([len(row) for row in rows], np.int32)
-        if (wanted := lengths.max() + count) > self.model.context:
+        if (wanted := int(lengths.max()) + count) > self.model.context:
             context = self.model.context
             if not count:
                 raise UserError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from jaxlab.data.byte_level import ByteLevel, load
+from jaxlab.data.documents import existing
 from jaxlab.errors import UserError, nearest
 
 __all__ = ['load', 'make']
@@ -33,7 +34,7 @@ def make(documents: Callable[[], Iterable[str]], *, path: str = '', end_of_text:
         raise UserError(
             'path is not set: give the folder of the vocabulary, with encoder.json and vocab.bpe (or tokenizer.json).'
         )
-    folder = Path(path).expanduser()
+    folder = existing(path, 'path') or Path(path)
     try:
         tokenizer = read(folder)
     except UserError:

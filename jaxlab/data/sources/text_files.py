@@ -12,6 +12,7 @@ from jaxlab.data.documents import (
     File,
     bad_document,
     cannot_be_read,
+    existing,
     find_files,
     missing_shards,
     not_utf8,
@@ -44,17 +45,17 @@ def corpus(path: str) -> Corpus:
     Raises:
       UserError: nothing lies there, or nothing that can be read.
     """
-    root = Path(path).expanduser()
+    root = existing(path, 'config.data.path')
     missing: dict[str, int] = {}
+    if root is None:
+        raise UserError(
+            'config.data.path: there is nothing at "{path}" (looked from "{here}").', path=path, here=os.getcwd()
+        )
     if root.is_dir():
         files = find_files(root, SUFFIXES)
         if not files:
             raise UserError('config.data.path: the folder "{path}" holds no .txt or .jsonl file.', path=path)
         missing = missing_shards(file.name for file in files)
-    elif not root.exists():
-        raise UserError(
-            'config.data.path: there is nothing at "{path}" (looked from "{here}").', path=path, here=os.getcwd()
-        )
     elif root.suffix.lower() not in SUFFIXES:
         raise UserError(
             'config.data.path: "{path}" is neither a .txt file, nor a .jsonl file, nor a folder of them.', path=path
