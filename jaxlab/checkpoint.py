@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import jax
@@ -26,7 +25,7 @@ from jaxlab.best import Best
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 from jaxlab.step import TrainState
-from jaxlab.trust import faults, manifest, mismatch
+from jaxlab.trust import faults, manifest, mismatch, place
 from jaxlab.trust.secrets import without_secrets
 
 ATTEMPTS = 5  # failed saves in a row after which a run ends
@@ -45,7 +44,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path, keep: int = 1, retry: float = 10.0) -> None:
-        self._folder = workdir.absolute() / 'checkpoints'
+        self._folder = place.whole(workdir) / 'checkpoints'
         manifest.bring_back(self._folder)
         self._keep = keep
         self._opened: Any = None
@@ -96,7 +95,7 @@ class Checkpoints:
         items |= {name: ocp.args.JsonSave(record) for name, record in records.items()}
         try:
             faults.reach('save_start', step)
-            self._orbax.save(self._unfinished(step), args=ocp.args.Composite(**items), force=True)
+            self._orbax.save(place.native(self._unfinished(step)), args=ocp.args.Composite(**items), force=True)
             faults.reach('save_copied', step)
         except OSError as error:
             self._lost(step, error)
@@ -136,7 +135,7 @@ class Checkpoints:
         self._let_go()
 
     def _unfinished(self, step: int) -> Path:
-        return self._folder / f'{step}.unfinished'
+        return self._folder / (f'{step}.unfinished' if place.can(self._folder).rename else f'{step}')
 
     def _finish(self, orbax: Any, step: int, best: int) -> None:
         """Waits for Orbax's own commit, and makes a step of it; runs on a thread."""
@@ -150,12 +149,13 @@ class Checkpoints:
             keep()
         manifest.write(unfinished, step)
         faults.reach('manifest_written', step)
-        aside = self._folder / f'{step}{manifest.REPLACED}'
-        if final.exists():
-            final.rename(aside)
-        unfinished.rename(final)
-        manifest.flush(self._folder)
-        _remove(aside)
+        if unfinished != final:
+            aside = self._folder / f'{step}{manifest.REPLACED}'
+            if final.exists():
+                final.rename(aside)
+            unfinished.rename(final)
+            place.flush(self._folder)
+            _remove(aside)
         self._damaged.discard(step)
         self._forget(step, best)
 
@@ -163,7 +163,7 @@ class Checkpoints:
         """Removes what is not kept, once `step` is good: older and damaged steps, and what dead processes left."""
         good = [other for other in manifest.steps(self._folder) if other not in self._damaged]
         kept = {step, best, *good[-self._keep :]}
-        for entry in self._folder.iterdir():
+        for entry in place.entries(self._folder):
             if entry.name.partition('.')[0].isdecimal() and entry.name not in map(str, kept):
                 _remove(entry)
 
@@ -234,7 +234,7 @@ class Checkpoints:
 
         step = self._newest_good(['best']) if self._restored is None else self._restored
         args = ocp.args.Composite(best=ocp.args.JsonRestore())
-        found = self._orbax.restore(self._folder / str(step), args=args)['best']
+        found = self._orbax.restore(place.native(self._folder / str(step)), args=args)['best']
         if {name: type(value) for name, value in found.items()} != {
             'score': str,
             'value': float,
@@ -325,20 +325,19 @@ class Checkpoints:
         folder = self._folder / str(step)
         wanted = {name: tree for name, tree in items.items() if jax.tree.leaves(tree)}
         handler = ocp.StandardCheckpointHandler()
-        saved = {name: handler.metadata(folder / name).tree for name in wanted if (folder / name).is_dir()}
+        items_at = place.native(folder)
+        saved = {name: handler.metadata(items_at / name).tree for name in wanted if (folder / name).is_dir()}
         mismatch.check(wanted, saved, str(folder))
         args = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
-        return dict(self._orbax.restore(folder, args=ocp.args.Composite(**args)))
+        return dict(self._orbax.restore(items_at, args=ocp.args.Composite(**args)))
 
 
 def _remove(folder: Path) -> None:
     """Removes the folder of a step; the manifest first, so that half of one is never taken for a step. Of a link to
     elsewhere, the link alone goes."""
-    with suppress(OSError):
-        if folder.is_symlink():
-            folder.unlink()
-        (folder / manifest.NAME).unlink()
-    rmtree(folder, ignore_errors=True)
+    for path in (folder,) if place.is_link(folder) else (folder / manifest.NAME, folder):
+        with suppress(OSError):
+            place.remove(path)
 
 
 def _why(step: int, error: BaseException) -> str:

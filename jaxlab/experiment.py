@@ -25,6 +25,7 @@ from jaxlab.messages import say
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
 from jaxlab.task import Tree
+from jaxlab.trust import place
 
 
 def make_task(config: ConfigDict, info: Mapping[str, Any]) -> Any:
@@ -183,7 +184,7 @@ def load(
     Raises:
       UserError: there is no experiment or no checkpoint, or the config reaches for code that is not allowed.
     """
-    workdir = Path(workdir)
+    workdir = place.of(workdir)
     config = workdirs.read_config(workdir, allow_import)
     config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh or {}))
     config = configs.check(config_text.override(config, overrides))

@@ -82,7 +82,8 @@ class ByteLevel:
 
 def load(folder: Path) -> ByteLevel:
     """Returns what `ByteLevel.save` wrote."""
-    numbers, tokenizer = read_numbers(folder), Tokenizer.from_file(str(folder / 'tokenizer.json'))
+    numbers = read_numbers(folder)
+    tokenizer = Tokenizer.from_buffer((folder / 'tokenizer.json').read_bytes())
     # Learned, the end of text stands behind the last token; published, it is one of them.
     if not 0 <= numbers['vocabulary'] - 1 - max(tokenizer.get_vocab().values()) <= 1:
         raise ValueError('processor.json')

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from jaxlab.messages import say
 from jaxlab.observers import Run
-from jaxlab.trust import faults
+from jaxlab.trust import faults, place
 from jaxlab.trust.secrets import hidden
 
 EVERY = 60.0  # seconds that a page stays fresh while the run goes on
@@ -58,7 +58,7 @@ class Report:
         if self._drawing is not None and self._drawing.poll() is None:
             return False
         # The page's own age: one that `report --watch` keeps fresh is left to it.
-        written = self._page.stat().st_mtime if self._page.exists() else 0.0
+        written = place.modified(self._page) if self._page.exists() else 0.0
         return time.time() - max(written, self._began) >= self._every
 
     def _draw(self) -> None:

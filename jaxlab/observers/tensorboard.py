@@ -3,7 +3,11 @@
 tensorboard --logdir=runs         (TensorBoard itself is not part of jaxlab: pip install tensorboard)
 
 One row is one event, so a file of events is what metrics.jsonl is. A resumed run first cuts what lies after the step it
-resumes from: TensorBoard shows one curve, without doubles.
+resumes from, and then adds what metrics.jsonl has and the events lack: TensorBoard shows one curve, without doubles or
+gaps.
+
+In an object store no file can grow: events are spooled in a folder of this machine, and the file is uploaded now and
+then, whole.
 """
 
 import os
@@ -15,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxlab.observers import Run
-from jaxlab.trust import faults
+from jaxlab.trust import faults, lines, place
 
 FLUSH = 10.0  # seconds between two flushes, so that a running TensorBoard has something to show
+UPLOAD = 60.0  # seconds between two uploads
 
 
 class TensorBoard:
@@ -28,14 +33,13 @@ class TensorBoard:
 
     def start(self, run: Run) -> None:
         self._folder, self._start, self._flushed = run.workdir / 'tensorboard', run.start, 0.0
+        self._spools = not place.can(self._folder).append
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
-        import_without_torch()
-        from tensorboardX.proto.summary_pb2 import Summary
-
-        self._write(step, Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in row.items()]))
-        if time.monotonic() - self._flushed > FLUSH:
+        self._write(step, summary_of(row))
+        if time.monotonic() - self._flushed > (UPLOAD if self._spools else FLUSH):
             self._writer.flush()
+            self._upload()
             self._flushed = time.monotonic()
 
     def sample(self, step: int, text: str) -> None:
@@ -49,28 +53,69 @@ class TensorBoard:
         self._start = step
         if self._writer:
             self._writer.close()
+            self._upload()
             self._writer = None
             self._cut(step)
 
     def end(self, step: int) -> None:
         if self._writer:
             self._writer.close()
+            self._upload()
 
     def _write(self, step: int, summary: Any) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event
-
         faults.reach('tensorboard', step)
         if self._writer is None:
-            self._folder.mkdir(exist_ok=True)
+            self._spool = place.spool(self._folder.parent, self._folder.name)
+            self._spool.mkdir(exist_ok=True)
             self._cut(self._start)
+            from tensorboardX.event_file_writer import EventsWriter
+
             # Named after the process too: two starts within one second would otherwise write over each other.
-            self._writer = EventsWriter(str(self._folder / 'events'), f'.{os.getpid()}.{time.monotonic_ns()}')
+            self._writer = EventsWriter(str(self._spool / 'events'), f'.{os.getpid()}.{time.monotonic_ns()}')
+            self._fill()
+        self._add(step, summary)
+
+    def _add(self, step: int, summary: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
         self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
 
+    def _fill(self) -> None:
+        """Adds the rows that a killed process had not written yet."""
+        files = [file for file in place.entries(self._spool) if '.tfevents.' in file.name]
+        found = [event for file in files for _, event in events(file)]
+        have = {(event.step, lines.kind(value.tag for value in event.summary.value)) for event in found}
+        for row in lines.rows(self._folder.parent / 'metrics.jsonl'):
+            step = row.pop('step')
+            if step <= self._start and (step, lines.kind(row)) not in have:
+                self._add(step, summary_of(row))
+
     def _cut(self, step: int) -> None:
-        for file in sorted(self._folder.glob('*.tfevents.*')):
-            cut(file, step)
+        for file in place.entries(self._folder):
+            if '.tfevents.' not in file.name:
+                continue
+            if not self._spools:
+                cut(file, step)
+                continue
+            spooled = self._spool / file.name
+            spooled.write_bytes(before := file.read_bytes())
+            cut(spooled, step)
+            if not spooled.exists():
+                place.remove(file)
+            elif spooled.stat().st_size < len(before):
+                place.write(file, spooled.read_bytes())
+
+    def _upload(self) -> None:
+        if self._spools:
+            file = Path(self._writer._file_name)
+            place.write(self._folder / file.name, file.read_bytes())
+
+
+def summary_of(row: Mapping[str, float]) -> Any:
+    import_without_torch()
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    return Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in row.items()])
 
 
 def import_without_torch() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 from jaxlab.observers import Run
+from jaxlab.trust import place
 from jaxlab.trust.secrets import without_secrets
 
 ROWS = 10_000  # that may wait while wandb sets up a run, or cannot reach its server
@@ -49,7 +50,8 @@ class WandB:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, run: Run) -> None:
-        self._log = run.workdir / 'wandb.log'
+        folder = place.spool(run.workdir, '')
+        self._log = folder / 'wandb.log'
         with self._log.open('w', encoding='utf-8') as log:
             self._process = subprocess.Popen(
                 [sys.executable, '-m', __name__],
@@ -60,7 +62,7 @@ class WandB:
                 encoding='utf-8',
                 start_new_session=True,  # Ctrl-C is for the run, which then tells the rest
             )
-        about = {'project': self._project, 'name': run.workdir.resolve().name, 'dir': str(run.workdir)}
+        about = {'project': self._project, 'name': place.whole(run.workdir).name, 'dir': str(folder)}
         self._tell(about | {'config': without_secrets(run.config.to_dict()), 'patience': self._patience})
 
     def row(self, step: int, row: Mapping[str, float]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jaxlab import workdir as workdirs
 from jaxlab.report.record import NothingYet, Record, find, read
+from jaxlab.trust.place import whole
 
 
 def write(folders: Sequence[Path], output: Path | None = None, reload: float = 0) -> Path:
@@ -50,7 +51,7 @@ def everything(folders: Sequence[Path]) -> list[Path]:
 
 def place(found: Sequence[Path]) -> Path:
     """Returns where a page goes: into the workdir; of several, into the folder that holds them all, or else runs/."""
-    parents = {workdir.resolve().parent for workdir in found}
+    parents = {whole(workdir).parent for workdir in found}
     if len(found) == 1:
         return found[0] / 'report.html'
     return (found[0].parent if len(parents) == 1 else Path('runs')) / 'report.html'

@@ -12,6 +12,7 @@ from jaxlab.report.html import Html, both, join, tag
 from jaxlab.report.learning import PICTURES, course_names, grid, identifier, is_noisy, is_spread, later
 from jaxlab.report.pictures import Curve, Picture, draw
 from jaxlab.report.record import Record, Series, best, better, newest
+from jaxlab.trust import place
 
 COLOURS = 8  # then they begin again, with another dash
 DASHES = ('-', '--', ':', '-.')
@@ -27,7 +28,7 @@ def comparison(records: list[Record], reload: float = 0) -> str:
 
 def _labels(records: list[Record]) -> list[str]:
     """Returns the runs' names, with as many of their parents as it takes to tell them apart."""
-    parts = [record.workdir.resolve().parts for record in records]
+    parts = [place.whole(record.workdir).parts for record in records]
     depth = 1
     while len({part[-depth:] for part in parts}) < len(parts):
         depth += 1

@@ -13,6 +13,7 @@ from jaxlab.report.document import command, duration, memory, section, table
 from jaxlab.report.html import Html, both, join, tag
 from jaxlab.report.record import Record, newest
 from jaxlab.report.words import WORK
+from jaxlab.trust import place
 
 SAMPLES = 60  # so many are shown, evenly spaced
 CHARACTERS = 4000  # of one sample
@@ -64,12 +65,12 @@ def samples(record: Record) -> Html:
 def _sample(file: Path) -> Html:
     try:
         if kind := PICTURES.get(file.suffix.lower()):
-            if file.stat().st_size <= PICTURE_BYTES:
+            if place.size(file) <= PICTURE_BYTES:
                 content = base64.b64encode(file.read_bytes()).decode('ascii')
                 return tag('div', tag('img', src=f'data:{kind};base64,{content}', alt=''))
         elif file.suffix == '.txt':
-            with file.open(encoding='utf-8', errors='replace') as opened:
-                text = opened.read(CHARACTERS + 1)
+            with file.open('rb') as opened:
+                text = opened.read(4 * CHARACTERS + 4).decode('utf-8', 'replace')[: CHARACTERS + 1]
             cut = tag('p', both('cut after {count} characters', count=f'{CHARACTERS:,}'), class_='quiet')
             return tag('pre', tag('samp', text[:CHARACTERS])) + (cut if len(text) > CHARACTERS else '')
     except OSError:

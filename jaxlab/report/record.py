@@ -4,6 +4,7 @@ Files may be missing, half written or damaged, since a run may be going on or ma
 reported, and what cannot is counted.
 """
 
+import io
 import json
 from array import array
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxlab.errors import UserError
+from jaxlab.trust import lines, place
 from jaxlab.trust.secrets import without_secrets
 
 
@@ -73,7 +75,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        return self.workdir.resolve().name
+        return place.whole(self.workdir).name
 
     @property
     def step(self) -> int:
@@ -167,8 +169,8 @@ def read_metrics(file: Path) -> tuple[dict[str, Series], dict[str, Broken], int,
     values: dict[str, array] = {}
     unreadable = 0
     try:
-        with file.open('rb') as lines:
-            for line in lines:
+        with io.BytesIO(lines.read(file)) as found:
+            for line in found:
                 try:
                     row = json.loads(line)
                     step = row.pop('step')
@@ -181,7 +183,7 @@ def read_metrics(file: Path) -> tuple[dict[str, Series], dict[str, Broken], int,
                         steps[name].append(step)
                 except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
                     unreadable += line.endswith(b'\n')  # what has no end is being written, or was when it was killed
-    except FileNotFoundError:
+    except OSError:
         return {}, {}, 0, 0
     series, broken, last = {}, {}, 0
     for name in [name for name in steps if len(steps[name])]:
@@ -202,10 +204,10 @@ def read_metrics(file: Path) -> tuple[dict[str, Series], dict[str, Broken], int,
 
 
 def _samples(folder: Path) -> Iterator[tuple[int, Path]]:
-    if folder.is_dir() and not folder.is_symlink():
-        numbered = [(int(file.stem), file) for file in folder.iterdir() if file.stem.isdecimal()]
+    if not place.is_link(folder):
+        numbered = [(int(file.stem), file) for file in place.entries(folder) if file.stem.isdecimal()]
         # A link could bring any file of its reader's into a page that is then given away.
-        yield from sorted((step, file) for step, file in numbered if file.is_file() and not file.is_symlink())
+        yield from sorted((step, file) for step, file in numbered if file.is_file() and not place.is_link(file))
 
 
 def _leaves(config: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
@@ -252,7 +254,7 @@ def _json(file: Path, default: Any) -> Any:
     """Returns what a JSON file holds, if that is of the type of `default`; else `default`. Links are not followed, as
     in `_samples`."""
     try:
-        found = default if file.is_symlink() else json.loads(file.read_text('utf-8'))
+        found = default if place.is_link(file) else json.loads(file.read_text('utf-8'))
     except (OSError, ValueError, RecursionError):
         return default
     return found if isinstance(found, type(default)) else default

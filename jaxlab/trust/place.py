@@ -11,6 +11,7 @@ library raises.
 import inspect
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -81,6 +82,18 @@ def native(path: Path) -> Any:
     return epath.Path(os.fspath(path))
 
 
+def whole(path: Path) -> Path:
+    """Returns a path from the root; those of stores are."""
+    return path.resolve() if can(path).local else path
+
+
+def spool(workdir: Path, name: str) -> Path:
+    """Returns a folder of this machine for what must be one: in the workdir, or of a store, one of this process's."""
+    if can(workdir).local:
+        return workdir / name
+    return Path(tempfile.mkdtemp(prefix=f'jaxlab-{name}-'))
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +123,11 @@ def folders(folder: Path) -> Iterator[Path]:
         if entry.is_dir():
             yield entry
             yield from folders(entry)
+
+
+def is_link(path: Path) -> bool:
+    """Whether a path is a symbolic link; stores have none."""
+    return can(path).local and path.is_symlink()
 
 
 def size(file: Path) -> int:
@@ -192,7 +210,7 @@ def create(file: Path, data: bytes) -> None:
                 os.fsync(opened.fileno())
             return
         if (store := _store(file)) is not None and 'mode' in inspect.signature(_pipe(store)).parameters:
-            store.pipe_file(os.fspath(file), data, mode='create')
+            store.pipe_file(str(file), data, mode='create')
             return
         if file.exists():
             raise FileExistsError(f'{file}')
@@ -224,7 +242,7 @@ def move(file: Path, target: Path) -> None:
 def remove(path: Path) -> None:
     """Removes a file, or a folder with all that is in it; what is not there is removed already."""
     with _errors(path), suppress(FileNotFoundError):
-        if not path.is_dir():
+        if is_link(path) or not path.is_dir():
             path.unlink()
         elif can(path).local:
             shutil.rmtree(path)

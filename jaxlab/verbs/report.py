@@ -29,15 +29,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from jaxlab import report
+    from jaxlab.trust import place
 
     if parsed.overrides:
         raise UserError('report takes no --config.…: it shows runs as they were.')
-    folders = [Path(folder) for folder in [*parsed.workdirs, *parsed.workdir]]
+    folders = [place.of(folder) for folder in [*parsed.workdirs, *parsed.workdir]]
     if not folders:
         raise UserError('say which run: python -m jaxlab.main report runs/…')
     if not (math.isfinite(parsed.every) and parsed.every > 0):
         raise UserError('--every={every}: a number of seconds above 0 is wanted.', every=parsed.every)
-    output = Path(parsed.output) if parsed.output else None
+    output = place.of(parsed.output) if parsed.output else None
     if parsed.watch:
         return watch(folders, output, parsed.every)
     print(report.write(folders, output))
@@ -75,14 +76,15 @@ def watch(folders: Sequence[Path], output: Path | None, every: float) -> int:
         return 0
 
 
-def stamps(files: Sequence[Path]) -> list[tuple[int, int] | None]:
+def stamps(files: Sequence[Path]) -> list[tuple[float, int] | None]:
     """Returns (time of the last change, size) of each file; None where there is none."""
 
-    def stamp(file: Path) -> tuple[int, int] | None:
+    from jaxlab.trust import place
+
+    def stamp(file: Path) -> tuple[float, int] | None:
         try:
-            status = file.stat()
+            return place.modified(file), place.size(file)
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_size
 
     return [stamp(file) for file in files]

@@ -37,20 +37,21 @@ def run(parsed: argparse.Namespace) -> int:
     from jaxlab import config as configs
     from jaxlab import config_text
     from jaxlab import workdir as workdirs
+    from jaxlab.trust import place
 
     if not parsed.config and not parsed.workdir:
         raise UserError('say what to train: --config=configs/transformer.py (or --workdir=… to go on with a run).')
     if parsed.config:
         written, chosen, stem = config_text.load_all(parsed.config)
     else:
-        written, chosen, stem = {'': workdirs.read_config(Path(parsed.workdir), parsed.allow_import)}, [''], ''
+        written, chosen, stem = {'': workdirs.read_config(place.of(parsed.workdir), parsed.allow_import)}, [''], ''
     found = {}
     for name, config in written.items():
         try:
             found[name] = configs.check(config_text.override(config, parsed.overrides))
         except UserError as error:
             raise UserError('{name}: {error}', name=name, error=error) if name else error from None
-    folder = Path(parsed.workdir) if parsed.workdir else workdirs.default(stem, *found.values())
+    folder = place.of(parsed.workdir) if parsed.workdir else workdirs.default(stem, *found.values())
 
     import jax
 

@@ -4,7 +4,6 @@ python -m jaxlab.main verify --workdir=runs/transformer-1a2b3c4d
 """
 
 import argparse
-from pathlib import Path
 
 from jaxlab.errors import UserError
 from jaxlab.messages import say
@@ -15,9 +14,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from jaxlab.trust import manifest
+    from jaxlab.trust import manifest, place
 
-    folder = Path(parsed.workdir) / 'checkpoints'
+    folder = place.of(parsed.workdir) / 'checkpoints'
     steps = manifest.steps(folder)
     if not steps:
         raise UserError('{workdir}: there is no checkpoint yet.', workdir=parsed.workdir)
@@ -27,8 +26,8 @@ def run(parsed: argparse.Namespace) -> int:
             damaged += 1
             print(say('{step}: damaged: {damage}', step=step, damage=manifest.told(found)), flush=True)
         else:
-            files = [file for file in (folder / str(step)).rglob('*') if file.is_file()]
-            size = sum(file.stat().st_size for file in files) / 1e6
+            files = list(place.files(folder / str(step)))
+            size = sum(map(place.size, files)) / 1e6
             print(
                 say('{step}: good ({files} files, {size:,.1f} MB)', step=step, files=len(files), size=size), flush=True
             )

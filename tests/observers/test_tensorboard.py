@@ -87,6 +87,14 @@ def test_no_row_comes_twice_after_kills(tmp_path):
     assert steps == list(range(1, 41)) and [step for step, *_ in texts] == [10, 20, 30, 40]
 
 
+def test_what_a_killed_process_had_not_flushed_is_added(tmp_path):
+    told(tmp_path / 'run', range(1, 9), observers=[Tracker()])
+    for file in (tmp_path / 'run' / 'tensorboard').iterdir():
+        cut(file, 4)  # as if killed
+    told(tmp_path / 'run', range(9, 12), start=8, observers=[Tracker()])
+    assert equal(read(tmp_path / 'run')[0], lines(tmp_path / 'run'))
+
+
 def test_a_run_that_is_not_cut_back_is_noticed(tmp_path, monkeypatch):
     """The mutant of this file."""
     monkeypatch.setattr(tensorboards, 'cut', lambda file, step: None)
