@@ -38,7 +38,7 @@ DURING = {
 }
 BEFORE = ('lock', 'remember')  # a run ends with a clear error
 RESUMING = ('log_cut',)
-NOT_WRITING = {'start', 'compile', 'step', 'evaluate'}
+NOT_WRITING = {'start', 'record', 'compile', 'step', 'evaluate'}
 
 
 def test_every_point_is_looked_at():
@@ -47,7 +47,13 @@ def test_every_point_is_looked_at():
 
 @pytest.fixture(scope='module')
 def config(corpus):
-    often = {'log__every': 1, 'log__sample_every': 6, 'evaluate__every': 4, 'checkpoint__every': 2}
+    often = {
+        'checkpoint__retry': 0.0,
+        'log__every': 1,
+        'log__sample_every': 6,
+        'evaluate__every': 4,
+        'checkpoint__every': 2,
+    }
     small = {'model__width': 32, 'model__layers': 1, 'batch_size': 2, 'evaluate__batches': 1, 'log__sample_tokens': 4}
     return tiny(corpus, mesh__data=1, steps=STEPS, steps_per_call=1, **often, **small)
 
@@ -193,6 +199,6 @@ def test_no_checkpoint_is_ahead_of_its_rows(config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Checkpoints, 'save', look)
     assert rows_of_checkpoints(config, tmp_path / 'right')
-    assert len(told) == STEPS // 2 and all(told), 'a step is observed before it is saved'
+    assert len(told) >= STEPS // 2 and all(told), 'a step is observed before it is saved'
     monkeypatch.setattr(Checkpoints, 'first', property(lambda self: [], lambda self, value: None), raising=False)
     assert not rows_of_checkpoints(config, tmp_path / 'mutant')

@@ -1,11 +1,9 @@
 """A process is killed and started again: the run is the unbroken one, line by line and bit for bit.
 
-Kills come without warning (SIGKILL), after a logged step that is chosen by seed, wherever the process happens to be
-then.
+Here one by one, at moments that matter; `tests/launch/test_chaos.py` and `launch/chaos.sh` do it again and again.
 """
 
 import json
-import random
 import shutil
 import signal
 from pathlib import Path
@@ -79,18 +77,6 @@ def kill_and_resume(place: Path, workdir: Path, kills: list[int], signal_number:
     return resumed
 
 
-def test_killed_run_equals_the_unbroken_one(place, unbroken):
-    choose = random.Random(1)
-    kills = [choose.randint(2 * EVERY + 2, 30), choose.randint(42, 48)]
-    resumed = kill_and_resume(place, place / 'killed', kills, signal.SIGKILL)
-    assert len(resumed) == len(kills), 'every start after the first one resumes'
-    for at, kill in zip(resumed, kills, strict=True):
-        # A save is asynchronous, so the newest one may not have been committed; the one before it was.
-        assert 0 < at <= kill + EVERY and kill - at <= 2 * EVERY
-    assert rows(place / 'killed') == rows(unbroken)
-    assert parameters(place / 'killed') == parameters(unbroken)
-
-
 def test_ctrl_c_saves_the_step_it_was_in(place, unbroken):
     # No regular save comes before the end, so what is found was saved because of the signal.
     more = f'--config.checkpoint.every={STEPS}'
@@ -133,12 +119,6 @@ def test_a_killed_run_ends_early_where_the_unbroken_one_does(place):
     more = (*IMPATIENT, '--config.best.patience=4')
     code, output = run(*flags(place, place / 'impatient', *more), cache=place / 'cache')
     assert code == 0 and 'ended early at step 50' in output, output
-
-
-def test_a_run_that_never_saves_is_noticed(place):
-    """The mutant of this file: without saves there is nothing to resume from."""
-    resumed = kill_and_resume(place, place / 'never', [25], signal.SIGKILL, f'--config.checkpoint.every={STEPS}')
-    assert resumed == []
 
 
 def test_resumes_on_another_mesh_and_for_more_steps(place, unbroken):
@@ -186,17 +166,6 @@ def test_a_full_disk(place, unbroken):
     assert code == 0 and 'resumed at step 20' in output, output
     assert rows(workdir) == rows(unbroken)
     assert parameters(workdir) == parameters(unbroken)
-
-
-@pytest.mark.slow
-def test_many_kills(place, unbroken):
-    choose = random.Random(2)
-    for number in range(10):
-        kills = sorted(choose.sample(range(2, STEPS - 2), 4))
-        workdir = place / f'killed_{number}'
-        kill_and_resume(place, workdir, kills, signal.SIGKILL)
-        assert rows(workdir) == rows(unbroken)
-        assert parameters(workdir) == parameters(unbroken)
 
 
 def test_another_experiment_is_refused(place, unbroken):

@@ -34,7 +34,7 @@ def test_two_starts_are_two_objects(corpus, tmp_path, monkeypatch):
     assert first['ended'] >= first['started'] and first['parameters'] > 1000 and first['devices'].endswith('cpu')
     assert {'jax', 'python', 'jaxlab', 'optax'} <= set(first['versions']) and first['versions']['jaxlab'] == '0.1.0'
     assert first['variables']['XLA_SOMETHING'] == '1' and first['machine']['cores'] >= 1
-    assert {'start', 'compile', 'train', 'data', 'evaluate', 'save', 'observe'} <= set(first['seconds'])
+    assert {'start', 'compile', 'step', 'data', 'evaluate', 'checkpoint', 'observe'} <= set(first['seconds'])
 
     train(short(corpus, steps=6), workdir, [History()])
     before, second = json.loads((workdir / 'runs.json').read_text('utf-8'))
