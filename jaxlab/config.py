@@ -51,6 +51,7 @@ def experiment() -> ConfigDict:
             'full_batch': False,  # every batch is the whole training part: it says what `batch_size` is
             'accumulate': 1,  # micro-batches that a step is cut into, to fit memory; the result is the same
             'steps_per_call': 1,  # up to so many steps in one dispatch: tiny models train faster, with the same numbers
+            'deterministic': False,  # on GPUs as well the same numbers, bit for bit, whenever it runs; costs some speed
             'average': 0.0,  # decay of an exponential moving average of the parameters, used to evaluate; 0: none
             'mesh': {
                 'data': -1,

@@ -15,7 +15,7 @@ import jax
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
-from jaxlab import config_text
+from jaxlab import config_text, determinism
 from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.data.stream import Data, prefetch, whole
@@ -188,6 +188,7 @@ def load(
     config = workdirs.read_config(workdir, allow_import)
     config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh or {}))
     config = configs.check(config_text.override(config, overrides))
+    determinism.switch(config.deterministic)
     devices = layout.make_mesh(config.mesh)
     about = workdirs.read_data(workdir)
     with jax.set_mesh(devices):

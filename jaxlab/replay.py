@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxlab import blueprint, calls, config_text
+from jaxlab import blueprint, calls, config_text, determinism
 from jaxlab import config as configs
 from jaxlab import workdir as workdirs
 from jaxlab.anatomy import Anatomy, dissect
@@ -98,6 +98,7 @@ def replay(
     """
     workdir = Path(workdir)
     config = configs.check(config_text.override(workdirs.read_config(workdir, allow_import), overrides))
+    determinism.switch(config.deterministic)
     trained_on = workdirs.read_data(workdir)['fingerprint']
     workdirs.check_identity(workdir, config)
     mesh = layout.make_mesh(config.mesh)

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxlab import blueprint, calls, devices, flops, memory
+from jaxlab import blueprint, calls, determinism, devices, flops, memory
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
 from jaxlab.best import make_best
@@ -61,6 +61,7 @@ def train(
     """
     ledger = ledger or Ledger()
     faults.reach('start')
+    determinism.switch(config.deterministic)  # before anything starts a device
     workdirs.check_identity(workdir, config)
     with lock.alone(workdir) as locked:  # before anything is written
         return train_alone(config, workdir, observers, ledger, locked, debug_nans)

@@ -1,6 +1,14 @@
 """What is said of models, tasks, optimizers and meshes, in Chinese."""
 
 TABLE: dict[str, str] = {
+    # --- determinism ---
+    'config.deterministic=true, and XLA_FLAGS says {flag}: take one of them away.': (
+        'config.deterministic=true，而 XLA_FLAGS 中有 {flag}：请去掉其中之一。'
+    ),
+    'config.deterministic=true comes too late: JAX has started its devices in this process. Start anew with'
+    ' XLA_FLAGS="{flags}".': (
+        'config.deterministic=true 设得太晚：JAX 在这个进程里已经启动了设备。请用 XLA_FLAGS="{flags}" 重新启动。'
+    ),
     # --- models, tasks ---
     '{name}={value}: {alternatives}': '{name}={value}：{alternatives}',
     '{name}={value}: at least {least} is wanted.': '{name}={value}：至少应为 {least}。',

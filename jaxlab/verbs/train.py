@@ -35,7 +35,7 @@ def run(parsed: argparse.Namespace) -> int:
     ledger = Ledger()  # from here on every moment counts, imports included
 
     from jaxlab import config as configs
-    from jaxlab import config_text
+    from jaxlab import config_text, determinism
     from jaxlab import workdir as workdirs
     from jaxlab.trust import place
 
@@ -51,6 +51,7 @@ def run(parsed: argparse.Namespace) -> int:
             found[name] = configs.check(config_text.override(config, parsed.overrides))
         except UserError as error:
             raise UserError('{name}: {error}', name=name, error=error) if name else error from None
+    determinism.switch(any(config.deterministic for config in found.values()))
     folder = place.of(parsed.workdir) if parsed.workdir else workdirs.default(stem, *found.values())
 
     import jax
