@@ -7,6 +7,8 @@ import jax
 import pytest
 
 import jaxlab
+import jaxlab.main
+import jaxlab.race
 from jaxlab import config_text, determinism, replay
 from jaxlab.parallel import layout
 from jaxlab.train import train
@@ -67,7 +69,7 @@ def test_it_is_no_other_experiment():
     assert config_text.identity(config_text.override(c, [('deterministic', 'true')])) == config_text.identity(c)
 
 
-@pytest.mark.parametrize('verb', ['train', 'load', 'replay'])
+@pytest.mark.parametrize('verb', ['train', 'load', 'replay', 'race'])
 def test_it_is_asked_before_a_device_starts(verb, tmp_path, monkeypatch):
     class Asked(Exception):
         pass
@@ -78,6 +80,7 @@ def test_it_is_asked_before_a_device_starts(verb, tmp_path, monkeypatch):
 
     for name in ('devices', 'default_backend', 'process_index', 'device_count'):
         monkeypatch.setattr(jax, name, lambda *a: pytest.fail('a device has started'))
+    monkeypatch.setattr(jaxlab.race, 'race', lambda *a: pytest.fail('a device may have started'))
     monkeypatch.setattr(layout, 'make_mesh', lambda *a: pytest.fail('a device has started'))
     monkeypatch.setattr(determinism, 'switch', switch)
     with pytest.raises(Asked):
@@ -86,6 +89,8 @@ def test_it_is_asked_before_a_device_starts(verb, tmp_path, monkeypatch):
         workdir = write_run(tmp_path / 'old', [], deterministic=True)
         if verb == 'load':
             jaxlab.load(workdir)
+        if verb == 'race':  # what is finished is looked up before anything trains
+            jaxlab.main.main(['--config=configs/optimizers.py:tiny', '--config.deterministic=true'])
         replay.replay(workdir, 1)
 
 

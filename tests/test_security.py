@@ -32,8 +32,9 @@ NAMES = {
 }
 SWITCHES = {'allow_pickle', 'shell', 'trust_remote_code', 'weights_only'}  # allowed at the safe value alone
 SAFE = {'weights_only': True}
-# Code that a name chooses is imported here, and nowhere else: parts (names are checked there), verbs, config files.
-IMPORTERS = {'jaxlab/config.py', 'jaxlab/config_text.py', 'jaxlab/main.py'}
+# Code that a name chooses is imported here, and nowhere else: parts (names are checked there), config files, verbs; and
+# libraries whose names stand in the code.
+IMPORTERS = {'jaxlab/config.py', 'jaxlab/config_text.py', 'jaxlab/main.py', 'jaxlab/trust/first_bad.py'}
 
 
 def mistakes(source: str, may_import: bool = False) -> list[str]:
