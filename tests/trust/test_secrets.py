@@ -20,7 +20,7 @@ from jaxlab.observers.samples import Samples
 from jaxlab.observers.tensorboard import TensorBoard
 from jaxlab.observers.tracker import Tracker
 from jaxlab.train import train
-from jaxlab.trust import secrets
+from jaxlab.trust import place, secrets
 from jaxlab.trust.secrets import HIDDEN, hidden, without_secrets
 from tests.experiments import ROOT, tiny, write_corpus
 
@@ -182,12 +182,12 @@ def test_wandb_is_told_no_secret(planted, tmp_path, monkeypatch):
 def test_a_file_that_is_private_is_so_from_the_start(tmp_path):
     (tmp_path / '.a.new').write_text('left')
     (tmp_path / '.a.new').chmod(0o644)
-    workdirs.write(tmp_path / 'a', 'x', private=True)
+    place.write(tmp_path / 'a', 'x', private=True)
     assert stat.S_IMODE((tmp_path / 'a').stat().st_mode) == 0o600
     (tmp_path / 'mine').write_text('mine')
     (tmp_path / '.b.new').symlink_to(tmp_path / 'mine')
     with pytest.raises(OSError):
-        workdirs.write(tmp_path / 'b', 'x')
+        place.write(tmp_path / 'b', 'x')
     assert (tmp_path / 'mine').read_text() == 'mine'
 
 
