@@ -30,6 +30,8 @@ def trained(corpus, tmp_path_factory):
 @pytest.fixture
 def workdir(trained, tmp_path, monkeypatch):
     """A workdir of one's own; beside it on the Python path a package that must never be imported."""
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'my_lab']:
+        monkeypatch.delitem(sys.modules, name)  # of another test
     monkeypatch.syspath_prepend(tmp_path / 'path')
     (tmp_path / 'path' / 'my_lab').mkdir(parents=True)
     (tmp_path / 'path' / 'my_lab' / '__init__.py').write_text('')

@@ -75,7 +75,8 @@ def test_a_folder_that_cannot_be_made(home, tmp_path):
 
 def test_programs_are_kept_there_up_to_a_limit(home, monkeypatch):
     for variable in ('JAX_COMPILATION_CACHE_DIR', 'JAX_COMPILATION_CACHE_MAX_SIZE'):
-        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv(variable, 'as it was')  # so that whatever comes of it is undone
+        monkeypatch.delenv(variable)
     jaxlab.main.keep_programs()
     assert os.environ['JAX_COMPILATION_CACHE_DIR'] == str(home / 'programs') and mode(home / 'programs') == 0o700
     assert os.environ['JAX_COMPILATION_CACHE_MAX_SIZE'] == str(4 << 30)
