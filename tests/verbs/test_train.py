@@ -31,7 +31,7 @@ def test_everything_lies_in_the_workdir_and_the_report_shows_it(tmp_path, monkey
     record = read(workdir)
     assert record.ended and record.config_file == 'configs/transformer.py:tiny' and record.changed['steps'] == [200, 20]
     (run,) = json.loads((workdir / 'runs.json').read_text('utf-8'))
-    assert {'start', 'compile', 'data', 'train', 'evaluate', 'sample', 'save', 'observe'} <= set(run['seconds'])
+    assert {'start', 'compile', 'data', 'step', 'evaluate', 'sample', 'checkpoint', 'observe'} <= set(run['seconds'])
     assert all(seconds >= 0 for seconds in run['seconds'].values())
 
     page = Page((workdir / 'report.html').read_text('utf-8'))
