@@ -149,7 +149,7 @@ def keep_programs() -> None:
     A folder that the user has named is the user's own affair, its size and who may write to it included.
     """
     if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-        os.environ['JAX_COMPILATION_CACHE_DIR'] = str(cache.room('programs'))
+        os.environ['JAX_COMPILATION_CACHE_DIR'] = str(cache.room('compiled'))
         # Beyond it, what was not used for longest goes.
         os.environ.setdefault('JAX_COMPILATION_CACHE_MAX_SIZE', str(PROGRAMS))
 

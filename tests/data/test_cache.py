@@ -30,23 +30,23 @@ def mode(path):
 
 
 def test_it_is_closed_to_others_whatever_the_umask(home, umask):
-    assert cache.room('programs') == home / 'programs'
+    assert cache.room('compiled') == home / 'compiled'
     cache.cached(
         'tokens', 1, lambda folder: (folder / 'a').write_text('a'), lambda folder: folder if folder.exists() else None
     )
-    for folder in (home.parent, home, home / 'programs', home / 'tokens'):
+    for folder in (home.parent, home, home / 'compiled', home / 'tokens'):
         assert mode(folder) == 0o700, folder
 
 
 @pytest.mark.parametrize('before', [0o777, 0o775, 0o770, 0o707, 0o702, 0o755, 0o750, 0o700])
 def test_what_others_could_have_written_is_made_anew(home, before, capsys):
-    folder = cache.room('programs')
+    folder = cache.room('compiled')
     (folder / 'jit_step-0123-cache').write_text('a program')
     (folder / 'jit_step-0123-atime').write_text('')
     (folder / '0123456789abcdef').mkdir()
     (folder / 'diary.txt').write_text('not ours')
     folder.chmod(before)
-    assert cache.room('programs') == folder and mode(folder) == 0o700
+    assert cache.room('compiled') == folder and mode(folder) == 0o700
     ours = {path.name for path in folder.iterdir()} - {'diary.txt'}
     assert ours == (set() if before & 0o022 else {'jit_step-0123-cache', 'jit_step-0123-atime', '0123456789abcdef'})
     assert (folder / 'diary.txt').exists()
@@ -55,22 +55,22 @@ def test_what_others_could_have_written_is_made_anew(home, before, capsys):
 
 @pytest.mark.parametrize('linked', [False, True])
 def test_another_users_is_refused(home, linked, monkeypatch, tmp_path):
-    folder = cache.room('programs')
+    folder = cache.room('compiled')
     monkeypatch.setattr(os, 'getuid', lambda uid=os.getuid(): uid + 1)
-    assert 'belongs to another user' in message(cache.room, 'programs')
+    assert 'belongs to another user' in message(cache.room, 'compiled')
     monkeypatch.undo()
     monkeypatch.setenv('JAXLAB_CACHE', str(home))
     if linked and os.getuid() == 0:  # a link that another has laid, to a folder of ours
         folder.rename(tmp_path / 'ours')
         folder.symlink_to(tmp_path / 'ours')
-        assert cache.room('programs') == folder
+        assert cache.room('compiled') == folder
         os.chown(folder, 12345, 12345, follow_symlinks=False)
-        assert 'belongs to another user' in message(cache.room, 'programs')
+        assert 'belongs to another user' in message(cache.room, 'compiled')
 
 
 def test_a_folder_that_cannot_be_made(home, tmp_path):
     (tmp_path / 'some').write_text('a file')
-    assert 'JAXLAB_CACHE' in message(cache.room, 'programs')
+    assert 'JAXLAB_CACHE' in message(cache.room, 'compiled')
 
 
 def test_programs_are_kept_there_up_to_a_limit(home, monkeypatch):
@@ -78,7 +78,7 @@ def test_programs_are_kept_there_up_to_a_limit(home, monkeypatch):
         monkeypatch.setenv(variable, 'as it was')  # so that whatever comes of it is undone
         monkeypatch.delenv(variable)
     jaxlab.main.keep_programs()
-    assert os.environ['JAX_COMPILATION_CACHE_DIR'] == str(home / 'programs') and mode(home / 'programs') == 0o700
+    assert os.environ['JAX_COMPILATION_CACHE_DIR'] == str(home / 'compiled') and mode(home / 'compiled') == 0o700
     assert os.environ['JAX_COMPILATION_CACHE_MAX_SIZE'] == str(4 << 30)
     monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(home / 'mine'))
     monkeypatch.delenv('JAX_COMPILATION_CACHE_MAX_SIZE')
@@ -104,5 +104,5 @@ def test_what_was_not_used_for_longest_goes(home):
         [sys.executable, '-c', PROGRAM], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0 and 'rror' not in done.stderr, done.stderr
-    kept = [path for path in (home / 'programs').iterdir() if path.name.endswith('-cache')]
+    kept = [path for path in (home / 'compiled').iterdir() if path.name.endswith('-cache')]
     assert kept and sum(path.stat().st_size for path in kept) <= 30_000
