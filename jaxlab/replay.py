@@ -31,7 +31,7 @@ from jaxlab.observers import history
 from jaxlab.observers.meter import of_terms
 from jaxlab.parallel import layout
 from jaxlab.train import compile_step
-from jaxlab.trust import first_bad
+from jaxlab.trust import first_bad, lines, place
 from jaxlab.trust.secrets import without_secrets
 
 
@@ -96,7 +96,7 @@ def replay(
     Raises:
       UserError: there is no run, or no such step, or its parts cannot be built as they were.
     """
-    workdir = Path(workdir)
+    workdir = place.of(workdir)
     config = configs.check(config_text.override(workdirs.read_config(workdir, allow_import), overrides))
     determinism.switch(config.deterministic)
     trained_on = workdirs.read_data(workdir)['fingerprint']
@@ -145,12 +145,8 @@ def _bits(value: float | None) -> bytes | None:
 
 def _logged(workdir: Path, step: int) -> tuple[dict[str, float], int]:
     """Returns the row of a step of metrics.jsonl, {} where there is none, and the step of the row that is nearest."""
-    file, found, nearest = workdir / 'metrics.jsonl', {}, 0
-    for line in file.read_text('utf-8').splitlines() if file.is_file() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:  # a process was killed while it wrote
-            continue
+    found, nearest = {}, 0
+    for row in lines.rows(workdir / 'metrics.jsonl'):
         if 'train/loss' not in row:
             continue
         if row['step'] == step:

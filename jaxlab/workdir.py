@@ -175,8 +175,3 @@ def _write_anew(file: Path, content: bytes, private: bool = False) -> None:
     """Writes what changes, so that going on wants no room on a disk that is full."""
     if not (file.exists() and file.read_bytes() == content):
         place.write(file, content, private)
-
-
-def write(file: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    place.write(file, text)

@@ -66,3 +66,19 @@ def fresh() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
 
     return run
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """The names of the programs that are compiled meanwhile; the small ones that make a random key do not count."""
+    monkeypatch.setenv('JAXLAB_CACHE', str(tmp_path / 'cache'))
+    names: list[str] = []
+
+    def listen(event: str, seconds: float, fun_name: str = '', **_: object) -> None:
+        small = ('jit(stage)', 'jit(_threefry_seed)')
+        if event == '/jax/core/compile/backend_compile_duration' and fun_name not in small:
+            names.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)

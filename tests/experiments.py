@@ -1,17 +1,22 @@
-"""Small experiments for tests: configs over a corpus that the test makes, and a process that runs one."""
+"""Small experiments for tests: configs over a corpus that the test makes, processes that run one, and what is left."""
 
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+import jaxlab
 from jaxlab import config as configs
 from jaxlab import config_text
 from jaxlab.config import experiment, spec
@@ -107,3 +112,71 @@ def run(*arguments: str, cache: Path, devices: int = 1, **variables: str) -> tup
     process = start(*arguments, cache=cache, devices=devices, **variables)
     output, _ = process.communicate(timeout=300)
     return process.returncode, output
+
+
+def start_two(program: str, *arguments: str, **variables: str) -> list[subprocess.Popen]:
+    """Starts a program in two processes; each is given a free port, its number, and the arguments."""
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        port = free.getsockname()[1]
+    return [
+        subprocess.Popen(
+            [sys.executable, '-c', program, str(port), str(number), *arguments],
+            cwd=ROOT,
+            env=os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': '', **variables},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for number in range(2)
+    ]
+
+
+class Recorder:
+    """An observer that remembers what it is told, and may do something at a row."""
+
+    def __init__(self, at_row: Callable[[int], object] | None = None) -> None:
+        self.rows: list[tuple[int, Mapping[str, float]]] = []
+        self.samples: list[tuple[int, str]] = []
+        self.went_back: list[int] = []
+        self.at_row = at_row
+
+    def start(self, run: Any) -> None:
+        self.run = run
+
+    def row(self, step: int, row: Mapping[str, float]) -> None:
+        self.rows.append((step, row))
+        if self.at_row:
+            self.at_row(step)
+
+    def sample(self, step: int, text: str) -> None:
+        self.samples.append((step, text))
+
+    def back(self, step: int) -> None:
+        self.went_back.append(step)
+
+    def end(self, step: int) -> None:
+        self.ended = step
+
+
+def rows(workdir: Path) -> list[dict[str, float]]:
+    """Returns the rows of metrics.jsonl, without what measures time."""
+    file = workdir / 'metrics.jsonl'
+    lines = file.read_text('utf-8').splitlines() if file.exists() else []
+    return [{key: value for key, value in json.loads(line).items() if 'second' not in key} for line in lines]
+
+
+def parameters(workdir: Path) -> bytes:
+    """Returns all bits of the parameters of the newest checkpoint."""
+    return b''.join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(jaxlab.load(workdir).params))
+
+
+def other_batches(patch: pytest.MonkeyPatch, module: Any, change: Callable[[Callable[[int], Any], int], Any]) -> None:
+    """Gives whoever in `module` makes data change(batch, n) in place of batch(n)."""
+    make = module.make_data
+
+    def make_data(*arguments: Any) -> tuple[Any, ConfigDict]:
+        data, config = make(*arguments)
+        return replace(data, batch=lambda n: change(data.batch, n)), config
+
+    patch.setattr(module, 'make_data', make_data)

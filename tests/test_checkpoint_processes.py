@@ -1,14 +1,9 @@
 """Two processes write one step, share the work of checking it, and agree on what they find."""
 
-import os
-import socket
-import subprocess
-import sys
-
 import pytest
 
 from jaxlab.trust import manifest
-from tests.experiments import ROOT
+from tests.experiments import start_two
 
 PROGRAM = """
 import sys
@@ -63,22 +58,7 @@ checkpoints.close()
 
 def both(workdir, what, mutant=''):
     """Runs both processes to their end; returns what each printed."""
-    with socket.socket() as free:
-        free.bind(('localhost', 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''}
-    command = [sys.executable, '-c', PROGRAM, str(port)]
-    running = [
-        subprocess.Popen(
-            [*command, str(number), str(workdir), what, mutant],
-            cwd=ROOT,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for number in range(2)
-    ]
+    running = start_two(PROGRAM, str(workdir), what, mutant)
     found = [process.communicate(timeout=120) for process in running]
     for process, (out, errors) in zip(running, found):
         assert process.returncode == 0, out + errors

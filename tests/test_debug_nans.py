@@ -1,6 +1,5 @@
 """--debug_nans: the run ends at the step whose loss or gradient is not finite, and names where it began."""
 
-import dataclasses
 from functools import partial
 
 import jax
@@ -15,7 +14,7 @@ from jaxlab.debug_nans import culprit, told
 from jaxlab.experiment import make_data, make_task
 from jaxlab.parallel import layout
 from jaxlab.trust.first_bad import INFINITE, Argument
-from tests.experiments import message, tiny
+from tests.experiments import message, other_batches, tiny
 
 QUIET = {'log__sample_every': 0, 'evaluate__every': 0, 'checkpoint__every': 1000, 'log__every': 100, 'mesh__data': 1}
 SMALL = {'batch_size': 4, 'model__width': 16, 'model__heads': 2, 'model__layers': 2, 'data__length': 16}
@@ -109,22 +108,15 @@ def test_what_was_there_before():
 
 def with_mask(monkeypatch, n, value):
     """The first token of batch n counts `value`."""
-    make = loop.make_data
 
-    def with_poison(*arguments):
-        data, config = make(*arguments)
-        clean = data.batch
+    def change(batch, number):
+        rows = batch(number)
+        if number == n:
+            rows['mask'] = rows['mask'].copy()
+            rows['mask'][0, 0] = value
+        return rows
 
-        def batch(number):
-            rows = clean(number)
-            if number == n:
-                rows['mask'] = rows['mask'].copy()
-                rows['mask'][0, 0] = value
-            return rows
-
-        return dataclasses.replace(data, batch=batch), config
-
-    monkeypatch.setattr(loop, 'make_data', with_poison)
+    other_batches(monkeypatch, loop, change)
 
 
 def run(corpus, workdir, **overrides):

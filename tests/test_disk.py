@@ -20,7 +20,7 @@ from jaxlab.observers.tensorboard import TensorBoard
 from jaxlab.observers.tracker import Tracker
 from jaxlab.train import train
 from jaxlab.trust import faults, manifest, writes
-from tests.experiments import tiny
+from tests.experiments import rows, tiny
 
 KINDS = ('enospc', 'erofs', 'eio')
 STEPS = 12
@@ -69,13 +69,6 @@ def run(config, workdir):
     code = train(config, workdir, [Tracker(), Samples(), History(), board, Report()])
     board._thread.join(background.PATIENCE)
     return code
-
-
-def rows(workdir):
-    """The rows of metrics.jsonl, without what measures time."""
-    file = workdir / 'metrics.jsonl'
-    found = [json.loads(line) for line in file.read_text('utf-8').splitlines()] if file.exists() else []
-    return [{key: value for key, value in row.items() if 'second' not in key} for row in found]
 
 
 def good(workdir):

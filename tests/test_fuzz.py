@@ -8,7 +8,6 @@ import random
 from collections import Counter
 
 import jax
-import pytest
 
 import jaxlab.main
 from jaxlab import config as configs
@@ -251,23 +250,6 @@ class Stop:
         raise Accepted
 
 
-@pytest.fixture
-def compiled(monkeypatch):
-    """The names of the programs that are compiled meanwhile; the small ones that make a random key do not count."""
-    names = []
-
-    def listen(event, seconds, fun_name='', **_):
-        if event == '/jax/core/compile/backend_compile_duration' and fun_name not in (
-            'jit(stage)',
-            'jit(_threefry_seed)',
-        ):
-            names.append(fun_name)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield names
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 def outcome(overrides, workdir, capfd):
     """Returns 'accepted', or what the user reads; anything else that happens is raised."""
     flags = [f'--config={TRANSFORMER}:tiny', f'--workdir={workdir}', *(f'--config.{k}={v}' for k, v in overrides)]
@@ -285,7 +267,6 @@ def outcome(overrides, workdir, capfd):
 
 
 def test_every_config_is_accepted_or_refused_in_a_sentence(tmp_path, monkeypatch, capfd, compiled):
-    monkeypatch.setenv('JAXLAB_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(train, 'ThreadPoolExecutor', Stop)
     monkeypatch.chdir(ROOT)
     corpus = str(write_corpus(tmp_path / 'corpus', documents=21))

@@ -9,24 +9,6 @@ from jaxlab.errors import UserError
 TINY = '--config=configs/transformer.py:tiny'
 
 
-@pytest.fixture
-def compiled(monkeypatch, tmp_path):
-    """The names of the programs that are compiled meanwhile; the small ones that make a random key do not count."""
-    monkeypatch.setenv('JAXLAB_CACHE', str(tmp_path / 'cache'))
-    names = []
-
-    def listen(event, seconds, fun_name='', **_):
-        if event == '/jax/core/compile/backend_compile_duration' and fun_name not in (
-            'jit(stage)',
-            'jit(_threefry_seed)',
-        ):
-            names.append(fun_name)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield names
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 def mistake(capfd, *arguments):
     """Runs a command line that must end in a mistake; returns what the user reads."""
     assert jaxlab.main.main(arguments) == 2

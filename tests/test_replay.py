@@ -1,7 +1,6 @@
 """A step that is run again is the step that was logged, bit for bit, wherever it is begun and however steps are put
 together; and what is not as it was is said."""
 
-import dataclasses
 import json
 import random
 import re
@@ -20,7 +19,7 @@ from jaxlab.observers.history import History
 from jaxlab.observers.tracker import Tracker
 from jaxlab.replay import replay
 from jaxlab.verbs import replay as verb
-from tests.experiments import message, tiny
+from tests.experiments import message, other_batches, tiny
 
 STEPS = 24
 RUNS = {
@@ -147,20 +146,11 @@ def test_nothing_is_written(runs):
 
 
 def test_where_it_began_to_be_wrong_is_shown(runs, monkeypatch):
-    make = replays.make_data
+    def change(batch, n):
+        rows = batch(n)
+        return rows | {'mask': np.where(np.arange(4)[:, None] == 2, np.nan, rows['mask']).astype(np.float32)}
 
-    def with_poison(*arguments):
-        data, config = make(*arguments)
-        clean = data.batch
-
-        def batch(n):
-            rows = clean(n)
-            rows['mask'] = np.where(np.arange(4)[:, None] == 2, np.nan, rows['mask']).astype(np.float32)
-            return rows
-
-        return dataclasses.replace(data, batch=batch), config
-
-    monkeypatch.setattr(replays, 'make_data', with_poison)
+    other_batches(monkeypatch, replays, change)
     found = again(runs / 'plain', STEPS)
     assert not found.finite and np.isnan(found.row['train/loss'])
     assert np.isnan(found.anatomy['loss'].losses).tolist() == [False, False, True, False]

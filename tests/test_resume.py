@@ -3,17 +3,14 @@
 Here one by one, at moments that matter; `tests/launch/test_chaos.py` and `launch/chaos.sh` do it again and again.
 """
 
-import json
 import shutil
 import signal
 from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
 
 import jaxlab
-from tests.experiments import TRANSFORMER, run, start, tiny, write_corpus
+from tests.experiments import TRANSFORMER, parameters, rows, run, start, tiny, write_corpus
 
 STEPS, EVERY = 60, 10
 
@@ -44,16 +41,6 @@ def unbroken(place):
     code, output = run(*flags(place, place / 'unbroken'), cache=place / 'cache')
     assert code == 0, output
     return place / 'unbroken'
-
-
-def rows(workdir: Path) -> list[dict]:
-    """The rows of metrics.jsonl, without what measures time."""
-    lines = (workdir / 'metrics.jsonl').read_text('utf-8').splitlines()
-    return [{key: value for key, value in json.loads(line).items() if 'second' not in key} for line in lines]
-
-
-def parameters(workdir: Path) -> bytes:
-    return b''.join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(jaxlab.load(workdir).params))
 
 
 def kill_and_resume(place: Path, workdir: Path, kills: list[int], signal_number: int, *more: str) -> list[int]:

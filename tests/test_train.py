@@ -19,28 +19,7 @@ from jaxlab import train as loop
 from jaxlab.errors import UserError
 from jaxlab.observers.tracker import Tracker
 from jaxlab.trust import faults
-from tests.experiments import tiny
-
-
-class Recorder:
-    """An observer that remembers, and may do something at a row."""
-
-    def __init__(self, at_row=None):
-        self.rows, self.samples, self.at_row = [], [], at_row
-
-    def start(self, run):
-        self.run = run
-
-    def row(self, step, row):
-        self.rows.append((step, row))
-        if self.at_row:
-            self.at_row(step)
-
-    def sample(self, step, text):
-        self.samples.append((step, text))
-
-    def end(self, step):
-        self.ended = step
+from tests.experiments import Recorder, tiny
 
 
 def short(corpus: Path, **overrides: object):

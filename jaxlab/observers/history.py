@@ -19,10 +19,9 @@ import jax
 from ml_collections import ConfigDict
 
 import jaxlab
-from jaxlab import workdir as workdirs
 from jaxlab.config import leaves
 from jaxlab.observers import Run
-from jaxlab.trust import faults, secrets
+from jaxlab.trust import faults, place, secrets
 from jaxlab.trust.writes import Optional
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'ml-collections')
@@ -96,7 +95,7 @@ class History:
         self._about['seconds'] = {kind: round(seconds, 3) for kind, seconds in self._ledger.seconds().items()}
         with self._optional.writing(self._file):
             faults.reach('history', self._about['step'])
-            workdirs.write(self._file, json.dumps([*self._before, self._about], indent=1, ensure_ascii=False) + '\n')
+            place.write(self._file, json.dumps([*self._before, self._about], indent=1, ensure_ascii=False) + '\n')
 
 
 def changes(old: ConfigDict, new: ConfigDict) -> dict[str, list[Any]]:

@@ -12,9 +12,8 @@ html.py, document.py, page.css, page.js
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxlab import workdir as workdirs
 from jaxlab.report.record import NothingYet, Record, find, read
-from jaxlab.trust.place import whole
+from jaxlab.trust import place as places
 
 
 def write(folders: Sequence[Path], output: Path | None = None, reload: float = 0) -> Path:
@@ -38,7 +37,7 @@ def write(folders: Sequence[Path], output: Path | None = None, reload: float = 0
     text = page(records[0], reload) if len(found) == 1 else comparison(records, reload)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        workdirs.write(file, text)
+        places.write(file, text)
     except OSError as error:
         raise UserError('--output={file}: {error}.', file=file, error=error.strerror or error) from None
     return file
@@ -51,7 +50,7 @@ def everything(folders: Sequence[Path]) -> list[Path]:
 
 def place(found: Sequence[Path]) -> Path:
     """Returns where a page goes: into the workdir; of several, into the folder that holds them all, or else runs/."""
-    parents = {whole(workdir).parent for workdir in found}
+    parents = {places.whole(workdir).parent for workdir in found}
     if len(found) == 1:
         return found[0] / 'report.html'
     return (found[0].parent if len(parents) == 1 else Path('runs')) / 'report.html'

@@ -1,14 +1,13 @@
 """What is not finite, or leaps, never reaches the parameters: in the batch, in the loss, in any gradient."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxlab
 from jaxlab import step as steps
 from jaxlab import train as loop
 from jaxlab.config import spec
@@ -16,7 +15,7 @@ from jaxlab.observers.tracker import Tracker
 from jaxlab.optim import adam
 from jaxlab.task import Phase, Term
 from jaxlab.trust import faults, numbers
-from tests.experiments import message, tiny
+from tests.experiments import Recorder, message, other_batches, parameters, rows, tiny
 
 PLACES = ('layer_0', 'layer_1', 'bias')
 
@@ -163,53 +162,20 @@ def test_a_run_without_a_good_update_ends_with_one_sentence(corpus, tmp_path):
 # --- back, and on with other data ---
 
 
-class Told:
-    """An observer that remembers what it was told."""
-
-    def __init__(self):
-        self.rows, self.went_back = [], []
-
-    def start(self, run):
-        pass
-
-    def row(self, step, row):
-        self.rows.append(step)
-
-    def sample(self, step, text):
-        pass
-
-    def back(self, step):
-        self.went_back.append(step)
-
-    def end(self, step):
-        pass
-
-
-def poisoned(monkeypatch, bad=(), moved=lambda n: n):
+def poisoned(patch, bad=(), moved=lambda n: n):
     """Trains on batch moved(n) in the place of n; the loss of batches `bad` is not a number."""
-    make = loop.make_data
 
-    def make_data(*arguments):
-        data, config = make(*arguments)
+    def change(batch, n):
+        rows = batch(moved(n))
+        return rows | {'mask': rows['mask'] * np.float32(np.nan)} if n in bad else rows
 
-        def batch(n):
-            rows = data.batch(moved(n))
-            return rows | {'mask': rows['mask'] * np.float32(np.nan)} if n in bad else rows
-
-        return replace(data, batch=batch), config
-
-    monkeypatch.setattr(loop, 'make_data', make_data)
+    other_batches(patch, loop, change)
 
 
 def rolling(corpus, **more):
     quiet = {'log__every': 1, 'log__sample_every': 0, 'evaluate__every': 5, 'checkpoint__every': 5, 'mesh__data': 1}
     watch = {'numbers__patience': 3, 'numbers__rollbacks': 2}
     return tiny(corpus, steps=24, model__layers=1, evaluate__batches=1, **{**quiet, **watch, **more})
-
-
-def logged(workdir):
-    lines = (workdir / 'metrics.jsonl').read_text('utf-8').splitlines()
-    return [{key: value for key, value in json.loads(line).items() if 'second' not in key} for line in lines]
 
 
 @pytest.mark.parametrize('several', [1, 2])
@@ -219,7 +185,7 @@ def test_back_and_on_with_other_data(corpus, tmp_path, monkeypatch, capsys, seve
     config = rolling(corpus, steps_per_call=several)
     with monkeypatch.context() as patch:
         poisoned(patch, bad=range(13, 19))
-        told = Told()
+        told = Recorder()
         loop.train(config, tmp_path / 'rolled', [Tracker(), told])
         assert told.went_back == [10, 10]
         assert capsys.readouterr().out.count('3 updates in a row were left out after step') == 2
@@ -231,17 +197,13 @@ def test_back_and_on_with_other_data(corpus, tmp_path, monkeypatch, capsys, seve
         poisoned(patch, moved=lambda n: n if n < 10 else n + 9)
         loop.train(config, tmp_path / 'straight', [Tracker()])
     for one in ('rolled', 'broken'):
-        assert logged(tmp_path / one) == logged(tmp_path / 'straight')
-        assert [bits_of(tmp_path / one)] == [bits_of(tmp_path / 'straight')]
-
-
-def bits_of(workdir):
-    return b''.join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(jaxlab.load(workdir).params))
+        assert rows(tmp_path / one) == rows(tmp_path / 'straight')
+        assert parameters(tmp_path / one) == parameters(tmp_path / 'straight')
 
 
 def test_not_back_for_ever(corpus, tmp_path, monkeypatch):
     poisoned(monkeypatch, bad=range(13, 30))
-    told = Told()
+    told = Recorder()
     found = message(loop.train, rolling(corpus), tmp_path, [Tracker(), told])
     assert told.went_back == [10, 10] and found.startswith('step 13: 3 updates in a row were left out')
 

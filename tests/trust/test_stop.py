@@ -1,13 +1,10 @@
 """A signal is heard wherever a run is: it saves, ends, and goes on later as if nothing had been."""
 
-import json
 import os
 import signal
 import threading
 import time
 
-import jax
-import numpy as np
 import pytest
 
 import jaxlab
@@ -16,7 +13,7 @@ from jaxlab.best import Best
 from jaxlab.observers.tracker import Tracker
 from jaxlab.trust import faults, manifest
 from jaxlab.trust.stop import Stop
-from tests.experiments import tiny
+from tests.experiments import Recorder, parameters, rows, tiny
 
 STEPS = 12
 
@@ -28,40 +25,9 @@ def config(corpus):
     return tiny(corpus, mesh__data=1, steps=STEPS, model__layers=1, **quiet, **due)
 
 
-class Looks:
-    """An observer that remembers when samples were made."""
-
-    def __init__(self):
-        self.samples = []
-
-    def start(self, run):
-        self.resumed = run.start
-
-    def row(self, step, row):
-        pass
-
-    def sample(self, step, text):
-        self.samples.append((step, text))
-
-    def back(self, step):
-        pass
-
-    def end(self, step):
-        pass
-
-
 def train(config, workdir):
-    looks = Looks()
+    looks = Recorder()
     return loop.train(config, workdir, [Tracker(), looks]), looks
-
-
-def rows(workdir):
-    lines = (workdir / 'metrics.jsonl').read_text('utf-8').splitlines()
-    return [{key: value for key, value in json.loads(line).items() if 'second' not in key} for line in lines]
-
-
-def parameters(workdir):
-    return b''.join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(jaxlab.load(workdir).params))
 
 
 @pytest.fixture(scope='module')
@@ -98,7 +64,7 @@ def test_a_signal_at_any_moment(config, unbroken, tmp_path, point, at, saved):
         assert steps[-1] == saved
     samples = looks.samples
     code, looks = train(config, tmp_path)
-    assert code == 0 and looks.resumed == (steps[-1] if steps else 0)
+    assert code == 0 and looks.run.start == (steps[-1] if steps else 0)
     assert rows(tmp_path) == rows(unbroken[0])
     assert parameters(tmp_path) == parameters(unbroken[0])
     assert samples + looks.samples == unbroken[1]

@@ -1,16 +1,11 @@
 """One of two processes is told to end: both save the same step, and go on later as if nothing had been."""
 
-import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 
 import pytest
 
 from jaxlab.trust import manifest
-from tests.experiments import ROOT, write_corpus
+from tests.experiments import rows, start_two, write_corpus
 
 PROGRAM = """
 import sys
@@ -24,24 +19,15 @@ jax.distributed.initialize(f'localhost:{port}', 2, int(number))
 
 from jaxlab import train as loop
 from jaxlab.observers.tracker import Tracker
-from tests.experiments import tiny
+from tests.experiments import Recorder, tiny
 
 
-class Say:
+class Say(Recorder):
     def start(self, run):
         print('resumed at', run.start, flush=True)
 
     def row(self, step, row):
         print('step', step, flush=True)
-
-    def sample(self, step, text):
-        pass
-
-    def back(self, step):
-        pass
-
-    def end(self, step):
-        pass
 
 
 quiet = {'log__every': 1, 'log__sample_every': 0, 'evaluate__every': 30, 'checkpoint__every': 1000}
@@ -53,22 +39,7 @@ print('ended with', code, flush=True)
 
 def both(place, workdir, signal_to=None):
     """Runs two processes to their end; a signal goes to one of them on the way. Returns what each printed."""
-    with socket.socket() as free:
-        free.bind(('localhost', 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': '', 'JAXLAB_CACHE': str(place / 'cache')}
-    command = [sys.executable, '-c', PROGRAM, str(port)]
-    running = [
-        subprocess.Popen(
-            [*command, str(number), str(place / 'corpus'), str(workdir)],
-            cwd=ROOT,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        for number in range(2)
-    ]
+    running = start_two(PROGRAM, str(place / 'corpus'), str(workdir), JAXLAB_CACHE=str(place / 'cache'))
     first = ''
     for line in running[0].stdout:
         first += line
@@ -77,11 +48,6 @@ def both(place, workdir, signal_to=None):
     found = [first, running[1].communicate(timeout=120)[0]]
     running[0].wait(60)
     return found
-
-
-def rows(workdir):
-    lines = (workdir / 'metrics.jsonl').read_text('utf-8').splitlines()
-    return [{key: value for key, value in json.loads(line).items() if 'second' not in key} for line in lines]
 
 
 @pytest.fixture(scope='module')
