@@ -3,10 +3,10 @@
 Layers name the axes of their arrays ('embed', 'heads', …) and know nothing of devices. Here a name becomes a mesh
 axis, so every way of training in parallel is a mesh shape in the config, and never another code path:
 
-    c.mesh.data = 8                     each device sees its own rows of the batch; parameters are copied     (data
-    parallel) c.mesh.fsdp = 8                     the same, but parameters and optimizer state are stored in eighths
-    (ZeRO-3, FSDP) c.mesh.tensor = 8                   every matrix is cut between devices, Megatron's way
-        (tensor parallel) c.mesh.data, .fsdp, .tensor = 2     all three
+    c.mesh.data = 8      each device sees its own rows of the batch; parameters are copied (data parallel)
+    c.mesh.fsdp = 8      the same, but parameters and optimizer state are stored in eighths (ZeRO-3, FSDP)
+    c.mesh.tensor = 8    every matrix is cut between devices, Megatron's way (tensor parallel)
+    c.mesh.data, .fsdp, .tensor = 2      all three
 
 A mesh axis of size 1 splits nothing. XLA's partitioner (GSPMD, arXiv:2105.04663) writes the collectives that the
 shardings imply.
@@ -43,20 +43,23 @@ TABLE: dict[str, Row] = {
     #                  activation          parameter             optimizer state
     'batch': Row(('data', 'fsdp'), None, None),
     'length': Row(None, None, None),
-    'embed': Row(
-        None, 'fsdp', 'fsdp'
-    ),  # FSDP: parameters are stored along one more axis, and gathered where they are used
+    # FSDP: parameters are stored along one more axis, and gathered where they are used.
+    'embed': Row(None, 'fsdp', 'fsdp'),
     'heads': Row('tensor', 'tensor', 'tensor'),
     'kv_heads': Row('tensor', 'tensor', 'tensor'),
     'mlp': Row('tensor', 'tensor', 'tensor'),
-    # A table split on both of its axes makes XLA copy it whole at every look-up ("involuntary full rematerialization"),
-    # so its rows take both mesh axes, and its width ('table', not 'embed') takes none.
+    # Split on both of its axes, a table is copied whole at every look-up ("involuntary full rematerialization"): its rows
+    # take both mesh axes, and its width ('table', not 'embed') takes none.
     'vocab': Row('tensor', ('tensor', 'fsdp'), ('tensor', 'fsdp')),
     'table': Row(None, None, None),
     'positions': Row(None, None, None),
     'window': Row(None, None, None),  # the taps of a convolution
-    'conv_in': Row(None, None, None),  # the 3 colours of an image, in the first layer
+    'conv_in': Row(None, None, None),  # the 3 colours of an image
     'conv_out': Row(None, 'fsdp', 'fsdp'),
+    'channels': Row('tensor', 'tensor', 'tensor'),  # those between two convolutions of a block, as 'mlp' is in an MLP
+    'hidden': Row('tensor', ('tensor', 'fsdp'), ('tensor', 'fsdp')),  # between dense layers whose other axis is odd
+    'inputs': Row(None, None, None),  # pixels, columns: any number
+    'classes': Row(None, None, None),
     'norm': Row(None, None, None),  # scales and biases as wide as the residual stream: small, so every device has them
     'layers': Row(None, None, None),  # the leading axis of a scanned stack
 }
@@ -65,7 +68,7 @@ Names = tuple[str | None, ...]
 
 
 def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None) -> Mesh:
-    """Returns the device mesh with all of `AXES`.
+    """Returns the device mesh with all of `AXES`, for the partitioner to propagate shardings over (type Auto).
 
     Args:
       shape: the size of each axis; a missing one is 1; at most one is -1 and takes what the others leave.
@@ -91,7 +94,7 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
                 axis=axis,
                 size=size,
             )
-    sizes = {axis: shape.get(axis, 1) for axis in AXES}
+    sizes = dict.fromkeys(AXES, 1) | dict(shape)
     free = [axis for axis, size in sizes.items() if size == -1]
     if len(free) > 1:
         raise UserError(
@@ -121,7 +124,6 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
             )
         sizes[free[0]] = len(devices) // fixed
     count = math.prod(sizes.values())
-    # Auto: the partitioner propagates shardings from what we pin. (make_mesh's own default is Explicit.)
     return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count])
 
 
@@ -317,9 +319,7 @@ def process_rows(batch_size: int, accumulate: int, mesh: Mesh) -> slice:
     blocks = sorted(
         {(rows[0].start or 0, batch_size if rows[0].stop is None else rows[0].stop) for rows in mine if rows}
     )
-    assert all(one[1] == two[0] for one, two in itertools.pairwise(blocks)), (
-        f'rows of a process are not contiguous: {blocks}'
-    )
+    assert all(one[1] == two[0] for one, two in itertools.pairwise(blocks)), f'not contiguous: {blocks}'
     return slice(blocks[0][0], blocks[-1][1])
 
 

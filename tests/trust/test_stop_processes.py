@@ -64,7 +64,7 @@ def test_one_signal_ends_both_at_one_step(place, number, which):
     workdir = place / f'stopped_{number}'
     found = both(place, workdir, (number, which))
     assert [out.splitlines()[-1] for out in found] == [f'ended with {int(signal.SIGTERM)}'] * 2, found
-    (step,) = manifest.steps(workdir / 'checkpoints')
+    step = manifest.steps(workdir / 'checkpoints')[-1]  # the best one may lie beside it
     assert 20 <= step < 120 and not manifest.damage(workdir / 'checkpoints' / str(step), step)
     if which == signal.SIGTERM:
         found = both(place, workdir)
