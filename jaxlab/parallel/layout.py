@@ -48,8 +48,8 @@ TABLE: dict[str, Row] = {
     'heads': Row('tensor', 'tensor', 'tensor'),
     'kv_heads': Row('tensor', 'tensor', 'tensor'),
     'mlp': Row('tensor', 'tensor', 'tensor'),
-    # Split on both of its axes, a table is copied whole at every look-up ("involuntary full rematerialization"): its rows
-    # take both mesh axes, and its width ('table', not 'embed') takes none.
+    # Split on both of its axes, a table is copied whole at every look-up ("involuntary full rematerialization"): its
+    # rows take both mesh axes, and its width ('table', not 'embed') takes none.
     'vocab': Row('tensor', ('tensor', 'fsdp'), ('tensor', 'fsdp')),
     'table': Row(None, None, None),
     'positions': Row(None, None, None),
