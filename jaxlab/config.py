@@ -31,6 +31,7 @@ ROOMS = {
     'task': 'tasks',
     'data': 'data',
     'processor': 'data.processors',
+    'source': 'data.sources',
     'optimizer': 'optim',
     'schedule': 'schedules',
 }

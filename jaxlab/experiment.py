@@ -5,7 +5,7 @@ print(lab('import', tokens=100))
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from jaxlab.trust import place
 def make_task(config: ConfigDict, info: Mapping[str, Any]) -> Any:
     """Returns the config's task around its model; `info` is what they are told about the data."""
     model = configs.build(config.model, info, *dtypes(config.precision), key='model')
-    return configs.build(config.task, model, key='task')
+    return configs.build(config.task, model, info, key='task')
 
 
 def make_data(config: ConfigDict, mesh: jax.sharding.Mesh, known: Any = None) -> tuple[Data, ConfigDict]:
@@ -116,9 +116,16 @@ class Experiment:
     extra: Tree
     step: int
 
-    def __call__(self, raw: str, **options: Any) -> str:
-        """Answers raw input: a language model goes on where the text ends. Options are those of `stream`."""
-        return ''.join(self.stream(raw, **options))
+    def __call__(self, raw: Any, **options: Any) -> Any:
+        """Answers raw input: a language model goes on where the text ends, a classifier names what a picture shows.
+        See the task's `answer` for the options."""
+        with jax.set_mesh(self.mesh):
+            return self.task.answer(self.params, self.extra, self.processor, raw, **options)
+
+    def answers(self, raws: Sequence[Any], **options: Any) -> list[Any]:
+        """Answers several raw inputs at once. See the task's `answers` for the options."""
+        with jax.set_mesh(self.mesh):
+            return self.task.answers(self.params, self.extra, self.processor, raws, **options)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """Yields an answer piece by piece, as it is made. See `LanguageModel.stream` for the options."""
@@ -130,20 +137,22 @@ class Experiment:
         with jax.set_mesh(self.mesh):
             return self.task.probabilities(self.params, self.extra, self.processor, text, top)
 
-    def evaluate(self, split: str = 'held_out', batches: int = 0) -> dict[str, float]:
-        """Returns the config's scores on a split of its data: on its first `batches`, or on all of it, and how much
-        that is.
+    def evaluate(self, split: str = '', batches: int = 0) -> dict[str, Any]:
+        """Returns the config's scores on a split of its data ('': the first that training looks at), on its first
+        `batches` or on all of it; how much that is, and the name of the split.
 
         Raises:
           UserError: there is no such split, or the data cannot be read.
         """
         data, config = make_data(self.config, self.mesh, self.processor)
-        if split not in data.splits:
+        parts = {**data.splits, **data.tests}
+        split = split or next(iter(parts), '')
+        if split not in parts:
             raise UserError(
                 '--split={split}: the data have {splits}.{nearest}',
                 split=split,
-                splits=', '.join(data.splits),
-                nearest=nearest(split, data.splits),
+                splits=', '.join(parts),
+                nearest=nearest(split, parts),
             )
         if data.fingerprint != (trained_on := workdirs.read_data(self.workdir)['fingerprint']):
             print(
@@ -153,15 +162,15 @@ class Experiment:
                     trained_on=trained_on,
                 )
             )
-        part = data.splits[split]
+        part = parts[split]
         place = partial(layout.place, shardings=layout.batch_sharding(self.mesh))
         with jax.set_mesh(self.mesh):
             evaluate = make_evaluate(self.task, make_scores(config.evaluate.scores), config.accumulate)
             wanted = count(part, batches)
             found = evaluate(self.params, self.extra, map(place, prefetch(part.batch, 0, wanted)))
         if wanted == part.batches:
-            found |= {'documents': part.documents, 'bytes': part.bytes, 'tokens': part.tokens}
-        return found
+            found |= part.counts
+        return {'split': split, **found}
 
 
 def load(

@@ -44,6 +44,7 @@ NEVER_MODELS = ('data', 'optim', 'scores', 'observers', 'decode', 'parallel', 't
 
 # Slow to import and not needed for the first step: imported where they are used.
 LAZY = {'orbax', 'grain', 'matplotlib', 'tensorboardX', 'rich', 'psutil', 'sklearn', 'wandb', 'tensorflow_datasets'}
+LAZY |= {'PIL', 'safetensors', 'huggingface_hub'}
 NEVER = {'tensorflow', 'torch'}
 # What must: the processors that are made of it, which are themselves imported when a config names them.
 AT_THE_TOP = {'tokenizers': {'data/byte_level.py', 'data/processors/bpe.py', 'data/processors/published.py'}}
@@ -127,6 +128,7 @@ def test_the_first_floor_is_fast(fresh):
 def test_every_library_is_one_that_we_ask_for():
     text = (ROOT / 'pyproject.toml').read_text('utf-8')
     known = {'absl': 'absl-py', 'orbax': 'orbax-checkpoint', 'tensorboardX': 'tensorboardx'}
+    known |= {'sklearn': 'scikit-learn', 'PIL': 'pillow'}
     used = set().union(*(outside(everywhere(file)) for file in FILES))
     for library in used - set(sys.stdlib_module_names) - {'jaxlab'}:
         assert f"'{known.get(library, library).replace('_', '-')}" in text, library

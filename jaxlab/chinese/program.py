@@ -45,12 +45,13 @@ TABLE: dict[str, str] = {
     'next: {generate} --prompt=import\n      {evaluate}': ('接下来：{generate} --prompt=import\n        {evaluate}'),
     'Evaluate a trained experiment on all of its held-out part.': '在全部留出部分上评估一个训练好的实验。',
     'the experiment': '实验所在的文件夹',
-    'which part of the data': '用数据的哪一部分',
+    'which part of the data; default: the one that training looks at': '用数据的哪一部分；默认用训练时查看的那一部分',
     'how many batches; default: all': '用多少批；默认用全部',
     'print one JSON object': '输出一个 JSON 对象',
-    '{split} at step {step} ({documents:,} documents, {bytes:,} bytes, {tokens:,} tokens)': (
-        '{split}，第 {step} 步（{documents:,} 个文档，{bytes:,} 字节，{tokens:,} 个词元）'
-    ),
+    '{count:,} documents': '{count:,} 个文档',
+    '{count:,} bytes': '{count:,} 字节',
+    '{count:,} tokens': '{count:,} 个词元',
+    '{count:,} examples': '{count:,} 个样本',
     '{split} at step {step}': '{split}，第 {step} 步',
     'Write text with a trained experiment.': '用一个训练好的实验写文本。',
     'what the text starts with': '文本的开头',

@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,16 +21,12 @@ class Split:
     Attributes:
       batches: how many batches hold all of it.
       batch: n in 0..batches-1 -> this process's rows of global batch n; rows that pad the last batch have mask 0.
-      tokens: how many targets count, over all batches and all processes.
-      bytes: how many bytes of the files those targets stand for.
-      documents: how many documents it consists of.
+      counts: how much it is, over all processes, such as {'documents': 12, 'bytes': 3456} or {'examples': 1000}.
     """
 
     batches: int
     batch: Callable[[int], Batch]
-    tokens: int
-    bytes: int
-    documents: int
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,8 @@ class Data:
 
     Attributes:
       batch: n -> this process's rows of global batch n: a pure function of (seed, n), for every n >= 0.
-      splits: the parts to evaluate on, by name.
+      splits: the parts to evaluate on, by name: what is chosen may be chosen by them.
+      tests: the parts that training never looks at; `evaluate --split=test` reads one, once all is chosen.
       info: what models and tasks are told about the data (vocabulary, length, classes, …): plain JSON values.
       processor: raw <-> model; it is saved with the experiment.
       fingerprint: sha256 of everything a batch is made from, in hexadecimal digits.
@@ -55,6 +52,7 @@ class Data:
     fingerprint: str
     summary: str
     batches_per_epoch: float
+    tests: Mapping[str, Split] = field(default_factory=dict)
     skipped: Callable[[int], int] = lambda n: 0
 
     def row(self, n: int) -> dict[str, float]:

@@ -92,10 +92,11 @@ def make(
     )
     if store.omitted.records:
         summary = say('{summary}; {count:,} records left out', summary=summary, count=store.omitted.records)
+    # As many targets as tokens: the end_of_text that begins a document is none, but one more closes it.
+    counts = {'documents': held_out.documents, 'bytes': held_out.bytes, 'tokens': held_out.tokens}
     return Data(
         batch=training.batch,
-        # As many targets as tokens: the end_of_text that begins a document is none, but one more closes it.
-        splits={'held_out': Split(windows.batches, windows.batch, held_out.tokens, held_out.bytes, held_out.documents)},
+        splits={'held_out': Split(windows.batches, windows.batch, counts)},
         info={'vocabulary': used.vocabulary, 'length': length},
         processor=used,
         fingerprint=store.fingerprint,

@@ -2,7 +2,7 @@
 
 # b batch, t time, v vocabulary, p prompt, n new tokens
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -52,6 +52,10 @@ class LanguageModel:
         return {'logits': self.model.apply({'params': params}, *inputs)}
 
     # --- writing text ---
+
+    def answer(self, params: Tree, extra: Tree, processor: Any, raw: str, **options: Any) -> str:
+        """Returns the text that follows `raw`. Options are those of `stream`."""
+        return ''.join(self.stream(params, extra, processor, raw, **options))
 
     @cached_property
     def _decoder(self) -> sampling.Decoder:
@@ -163,9 +167,10 @@ class LanguageModel:
         ]
 
 
-def make(model: Any, *, label_smoothing: float = 0.0) -> LanguageModel:
+def make(model: Any, info: Mapping[str, Any] | None = None, *, label_smoothing: float = 0.0) -> LanguageModel:
     """Args:
       model: as `models/gpt.py` makes it.
+      info: what the data say of themselves; nothing of it is wanted here.
       label_smoothing: the part of the probability that all tokens share, in [0, 1).
 
     Raises:

@@ -49,10 +49,11 @@ def test_every_byte_of_the_librarys_held_out_modules_counts(make_text):
     files = {file.name: file.path for file in python_library.corpus().files}
     held_out = [files[d.name].read_bytes() for d in python_library.corpus().documents() if d.held_out]
     split = data.splits['held_out']
-    assert count(split) == (split.bytes, split.tokens)
-    assert split.bytes == sum(map(len, held_out)) > 100_000
-    assert split.documents == sum(map(bool, held_out))
-    assert split.tokens == split.bytes + split.documents, 'with a token a byte: the bytes, and an end of each document'
+    assert count(split) == (split.counts['bytes'], split.counts['tokens'])
+    assert split.counts['bytes'] == sum(map(len, held_out)) > 100_000
+    documents, size, tokens = (split.counts[name] for name in ('documents', 'bytes', 'tokens'))
+    assert documents == sum(map(bool, held_out))
+    assert tokens == size + documents, 'with a token a byte: the bytes, and an end of each document'
 
 
 @pytest.mark.parametrize('processor', [spec('data.processors.bytes'), bpe(300)])
@@ -62,9 +63,9 @@ def test_every_byte_of_chinese_text_counts(make_text, chinese, processor, stride
     texts = [json.loads(line)['text'] for line in chinese.read_text('utf-8').splitlines()]
     held_out = [text for text in texts if documents.one_in_twenty(text)]
     split = data.splits['held_out']
-    assert split.bytes == sum(len(text.encode()) for text in held_out) > 0
-    assert count(split) == (split.bytes, split.tokens)
-    assert split.documents == len(held_out)
+    assert split.counts['bytes'] == sum(len(text.encode()) for text in held_out) > 0
+    assert count(split) == (split.counts['bytes'], split.counts['tokens'])
+    assert split.counts['documents'] == len(held_out)
 
 
 def test_bytes_that_a_vocabulary_loses_are_an_error(make_text, chinese, monkeypatch):
@@ -522,10 +523,10 @@ def test_long_documents_are_read_in_pieces_and_stay_one_document(make_text, tmp_
     path.write_text(text, 'utf-8')
     data = make_text(path, processor=bpe(280), length=8192)
     split = data.splits['held_out']
-    assert split.documents == 1 and count(split) == (split.bytes, split.tokens)
+    assert split.counts['documents'] == 1 and count(split) == (split.counts['bytes'], split.counts['tokens'])
     tokens = data.batch(0)['tokens'][0]
     first, second = np.flatnonzero(tokens == data.processor.end_of_text)[:2]
-    assert data.processor.decode_bytes(tokens[first:second]) == path.read_bytes()[: -split.bytes]
+    assert data.processor.decode_bytes(tokens[first:second]) == path.read_bytes()[: -split.counts['bytes']]
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
