@@ -1,6 +1,6 @@
 """What `jaxlab.messages.say` says, in Chinese: one table, kept by rooms. The same places, whose order is free."""
 
-from jaxlab.chinese import data, experiments, program, replay, report, screen, training, trust
+from jaxlab.chinese import data, experiments, picture, program, replay, report, screen, training, trust
 
 CHINESE: dict[str, str] = {
     **program.TABLE,
@@ -11,4 +11,5 @@ CHINESE: dict[str, str] = {
     **experiments.TABLE,
     **trust.TABLE,
     **replay.TABLE,
+    **picture.TABLE,
 }
