@@ -13,13 +13,9 @@ import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
 from jaxlab.nn.parameter import parameter
-from jaxlab.nn.windows import extent, fit, shifted
+from jaxlab.nn.windows import Each, Padding, Pairs, count_places, each, extent, fit, pads, shifted
 from jaxlab.nn.winograd import winograd
 from jaxlab.parallel.layout import constrain
-
-Each = int | Sequence[int]  # one number for every axis of space, or one for each
-Padding = str | Sequence[tuple[int, int]]
-Pairs = tuple[tuple[int, int], ...]
 
 ALGORITHMS = ('library', 'patches', 'depthwise', 'winograd4', 'winograd6')
 
@@ -49,8 +45,8 @@ def conv(
     assert len(space) == len(window) > 0, f'x {x.shape} and kernel {kernel.shape} differ in the axes of space'
     assert x.shape[-1] == kernel.shape[-2] * groups, f'x {x.shape}, kernel {kernel.shape}, {groups} groups'
     assert kernel.shape[-1] % groups == 0, f'{groups} groups do not divide the outputs of kernel {kernel.shape}'
-    strides, dilations = _each(stride, len(space)), _each(dilation, len(space))
-    pairs = _pairs(padding, space, window, strides, dilations)
+    strides, dilations = each(stride, len(space)), each(dilation, len(space))
+    pairs = pads(padding, space, window, strides, dilations)
     algorithm = algorithm or choose(x, kernel, strides, pairs, dilations, groups)
     match algorithm:
         case 'winograd4' | 'winograd6':
@@ -81,7 +77,7 @@ def choose(
     window = kernel.shape[:-2]
     enough = min(inputs, outputs) >= 8 and x.dtype in (jnp.float32, jnp.float64)
     if enough and window in ((3, 3), (5, 5)) and _plain(kernel, strides, dilations, groups):
-        places = _places(x, window, strides, pairs, dilations)
+        places = count_places(x.shape[1:-1], window, strides, pairs, dilations)
         # Each matrix product is over all tiles: fewer make it too thin to pay for its larger kernels.
         for points in (6, 4):
             side = points - window[0] + 1
@@ -94,42 +90,11 @@ def _plain(kernel: jax.Array, strides: Sequence[int], dilations: Sequence[int], 
     return len(set(kernel.shape[:2])) == 1 and {*strides, *dilations, groups} == {1} and len(strides) == 2
 
 
-def _each(value: Each, axes: int) -> tuple[int, ...]:
-    values = (value,) * axes if isinstance(value, int) else tuple(value)
-    assert len(values) == axes and min(values) > 0, f'{value} for {axes} axes of space'
-    return values
-
-
-def _pairs(
-    padding: Padding,
-    space: Sequence[int],
-    window: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-) -> Pairs:
-    if isinstance(padding, str):
-        assert padding in ('same', 'valid'), f"padding {padding}: 'same', 'valid' or pairs are wanted"
-        seen = [dilation * (taps - 1) + 1 for dilation, taps in zip(dilations, window)]
-        return tuple(jax.lax.padtype_to_pads(space, seen, strides, padding.upper()))
-    assert len(padding) == len(space), f'padding {padding} for {len(space)} axes of space'
-    return tuple((before, behind) for before, behind in padding)
-
-
-def _places(
-    x: jax.Array, window: Sequence[int], strides: Sequence[int], pairs: Pairs, dilations: Sequence[int]
-) -> list[int]:
-    """How many places the window takes along each axis of space."""
-    along = zip(x.shape[1:-1], window, strides, pairs, dilations)
-    return [
-        (size + sum(pair) - dilation * (taps - 1) - 1) // stride + 1 for size, taps, stride, pair, dilation in along
-    ]
-
-
 def _copies(
     x: jax.Array, window: Sequence[int], strides: Sequence[int], pairs: Pairs, dilations: Sequence[int]
 ) -> list[jax.Array]:
     """What each tap sees at every place, taps in the order of the kernel: arrays [b *space' i]."""
-    places = _places(x, window, strides, pairs, dilations)
+    places = count_places(x.shape[1:-1], window, strides, pairs, dilations)
     along = list(enumerate(zip(window, places, strides, dilations), start=1))
     for (axis, shape), (before, _) in zip(along, pairs):
         x = fit(x, axis, before, extent(*shape))
@@ -145,7 +110,7 @@ def _patches(
 ) -> jax.Array:
     """One matrix product of all that the windows see, [b·places taps·i], with the kernel, [taps·i o]."""
     *window, i, o = kernel.shape
-    places = _places(x, window, strides, pairs, dilations)
+    places = count_places(x.shape[1:-1], window, strides, pairs, dilations)
     if tuple(window) == tuple(strides) and set(dilations) == {1}:  # nothing is seen twice, as in patches of a ViT
         for axis, (count, taps, (before, _)) in enumerate(zip(places, window, pairs), start=1):
             x = fit(x, axis, before, count * taps)
