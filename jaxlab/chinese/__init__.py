@@ -1,6 +1,6 @@
 """What `jaxlab.messages.say` says, in Chinese: one table, kept by rooms. The same places, whose order is free."""
 
-from jaxlab.chinese import data, experiments, picture, program, replay, report, screen, training, trust
+from jaxlab.chinese import data, experiments, picture, pictures, program, replay, report, screen, training, trust
 
 CHINESE: dict[str, str] = {
     **program.TABLE,
@@ -12,4 +12,5 @@ CHINESE: dict[str, str] = {
     **trust.TABLE,
     **replay.TABLE,
     **picture.TABLE,
+    **pictures.TABLE,
 }
