@@ -1,6 +1,18 @@
 """What `jaxlab.messages.say` says, in Chinese: one table, kept by rooms. The same places, whose order is free."""
 
-from jaxlab.chinese import data, experiments, picture, pictures, program, replay, report, screen, training, trust
+from jaxlab.chinese import (
+    data,
+    experiments,
+    picture,
+    pictures,
+    program,
+    replay,
+    report,
+    screen,
+    sources,
+    training,
+    trust,
+)
 
 CHINESE: dict[str, str] = {
     **program.TABLE,
@@ -13,4 +25,5 @@ CHINESE: dict[str, str] = {
     **replay.TABLE,
     **picture.TABLE,
     **pictures.TABLE,
+    **sources.TABLE,
 }

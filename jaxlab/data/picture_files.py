@@ -1,4 +1,4 @@
-"""Pictures as arrays: of files, of their bytes, of what PIL or NumPy holds already."""
+"""Pictures as arrays: of files (PNG, JPEG, …), of their bytes, of what PIL or NumPy holds already."""
 
 # h height, w width, c channels
 
@@ -9,13 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from jaxlab.data.records import BadRecord
+from jaxlab.data.records import BadRecord, cannot_be_read
+from jaxlab.errors import UserError
 from jaxlab.messages import say
 from jaxlab.trust import place
 
-# Formats that are read. Others want more than a decoder: EPS, say, starts a program.
-FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM')
-MOST_PIXELS = 1 << 26  # a file of some kilobytes can say that it is a picture of some gigabytes
+FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'PPM', 'TIFF', 'WEBP')  # what of PIL's readers a data set may reach
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
+MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}  # channels -> what PIL calls them
+MOST_PIXELS = 1 << 26  # a larger picture is refused before it is decoded: a file of 1 KB can say that it has a billion
+
+
+def check_channels(channels: int) -> None:
+    """Raises UserError where pictures cannot have so many channels."""
+    if channels not in MODES:
+        raise UserError(
+            'channels={channels}: 1 (grey), 3 (red, green, blue) or 4 (and opacity) is wanted.', channels=channels
+        )
 
 
 def pixels(raw: Any, record: str = '') -> np.ndarray:
@@ -35,13 +45,8 @@ def pixels(raw: Any, record: str = '') -> np.ndarray:
     if isinstance(raw, np.ndarray):
         return _of_array(raw, record or say('an array'))
     if isinstance(raw, str | os.PathLike):
-        path = place.of(raw if isinstance(raw, str) else Path(raw))
-        record = record or f'"{raw}"'
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise BadRecord('{record} cannot be read: {error}.', record=record, error=error.strerror or error) from None
-    return _of_file(raw, record or say('a picture'))
+        return read_picture(place.of(raw if isinstance(raw, str) else Path(raw)), record or f'"{raw}"', 0)
+    return read_picture(raw, record or say('a picture'), 0)
 
 
 def _of_array(array: np.ndarray, record: str) -> np.ndarray:
@@ -74,54 +79,84 @@ def _of_array(array: np.ndarray, record: str) -> np.ndarray:
     if array.shape[-1] == 4:
         from PIL import Image
 
-        return _as_array(Image.fromarray(array))
+        return _pixels(Image.fromarray(array), 0)
     return array
 
 
-def _of_file(raw: Any, record: str) -> np.ndarray:
+def read_picture(file: Any, record: str, channels: int = 3, upright: bool = True) -> np.ndarray:
+    """Reads a picture: uint8 [h w c].
+
+    Colour becomes grey by its luma (0.299 R + 0.587 G + 0.114 B); 16 bits become the upper 8; where there is no place
+    for opacity, the picture is laid on white. Of several frames it is the first.
+
+    Args:
+      file: its path, its bytes, or an image of PIL.
+      record: what it is called where it cannot be read.
+      channels: 1, 3 or 4; 0: 1 where it is grey, else 3.
+      upright: whether it is turned as its EXIF orientation says.
+
+    Raises:
+      BadRecord: it is damaged, cut off, of no known format, or larger than MOST_PIXELS.
+    """
     from PIL import Image, ImageOps
 
-    def refuse(width: int, height: int) -> None:
-        if width * height > MOST_PIXELS:
-            raise BadRecord(
-                '{record} has {width:,} x {height:,} pixels: more than {most:,} are not read.',
-                record=record,
-                width=width,
-                height=height,
-                most=MOST_PIXELS,
-            )
-
     try:
-        image = raw if isinstance(raw, Image.Image) else Image.open(io.BytesIO(raw), formats=FORMATS)
-        refuse(*image.size)  # before anything is decoded
-        array = _as_array(ImageOps.exif_transpose(image))
+        if isinstance(file, os.PathLike):
+            file = Path(file).read_bytes()
+        image = Image.open(io.BytesIO(file), formats=FORMATS) if isinstance(file, bytes) else file
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            raise too_large(record, width, height)
+        if upright and image.getexif().get(0x0112, 1) != 1:
+            image = ImageOps.exif_transpose(image)
+        return _pixels(image, channels)
     except BadRecord:
         raise
+    except OSError as error:
+        if error.errno is not None:  # the disk or the network, not the picture
+            raise cannot_be_read(record, error) from None
+        raise damaged(record, error) from None
     except Exception as error:  # what damaged files do to it, only its library knows
-        what = f'{type(error).__name__}: {error}'.split(' <_io.')[0]
-        raise BadRecord(
-            '{record} is no picture that can be read ({error}).\nFormats: {formats}.',
-            record=record,
-            error=what,
-            formats=', '.join(FORMATS),
-        ) from None
-    return array
+        raise damaged(record, error) from None
 
 
-def _as_array(image: Any) -> np.ndarray:
-    """Returns an image of PIL as uint8 [h w 1] or [h w 3]."""
+def _pixels(image: Any, channels: int) -> np.ndarray:
+    """Returns an image of PIL with so many channels; 0: 1 where it is grey, else 3."""
     from PIL import Image
 
-    if image.mode.startswith('I;16'):
-        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[..., None]
-    if image.mode in ('I', 'F'):
-        raise ValueError(f'mode {image.mode}')  # 32 bits, whose range nobody knows
-    if image.has_transparency_data:
-        grey = image.mode in ('1', 'L', 'LA', 'La')
+    if image.mode == 'F':
+        raise ValueError('its pixels are floating-point numbers')
+    if image.mode.startswith('I'):  # 16 bits, in modes 'I;16', 'I;16B' and 'I', whose conversion by PIL cuts off at 255
+        deep = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((deep.clip(0, 65535) >> 8).astype(np.uint8))
+    if not channels:
+        channels = 1 if image.mode in ('1', 'L', 'LA', 'La') else 3
+    if channels < 4 and (image.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info):
         image = image.convert('RGBA')
-        white = Image.new('RGBA', image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image).convert('L' if grey else 'RGB')
-    if image.mode not in ('L', 'RGB'):
-        image = image.convert('L' if image.mode == '1' else 'RGB')
-    array = np.array(image)
-    return array[..., None] if array.ndim == 2 else array
+        white = Image.new('RGBA', image.size, 'white')
+        white.alpha_composite(image)
+        image = white
+    if image.mode != MODES[channels]:
+        image = image.convert(MODES[channels])
+    found = np.asarray(image)
+    return found[..., None] if channels == 1 else found
+
+
+def too_large(record: str, width: int, height: int) -> BadRecord:
+    return BadRecord(
+        '{record} has {width:,} × {height:,} pixels; at most {most:,} are read.\n'
+        'Make it smaller, or leave such records out: --config.data.bad=skip',
+        record=record,
+        width=width,
+        height=height,
+        most=MOST_PIXELS,
+    )
+
+
+def damaged(record: str, error: Exception) -> BadRecord:
+    return BadRecord(
+        '{record} is no picture that can be read ({error}).\n'
+        'Mend it, or leave such records out: --config.data.bad=skip',
+        record=record,
+        error=f'{type(error).__name__}: {error}',
+    )
