@@ -34,4 +34,60 @@ TABLE: dict[str, str] = {
         'path：“{folder}”里没有文件夹“{label}”，而另一部分有；每一部分都应有所有类别。'
     ),
     'path: the class "{folder}" holds no picture ({suffixes}).': 'path：类别“{folder}”里没有图片（{suffixes}）。',
+    # --- sets that TFDS has prepared ---
+    'set="{set}": its feature "{label}" has no classes.': 'set="{set}"：它的特征“{label}”没有类别。',
+    'set="{set}": the pictures of "{picture}" hold numbers of type {dtype}; uint8 or uint16 are wanted.': (
+        'set="{set}"：“{picture}”中的图片是 {dtype} 类型的数；应为 uint8 或 uint16。'
+    ),
+    'set="{set}": its file "{file}" is missing.': 'set="{set}"：缺少它的文件“{file}”。',
+    'note: {name}: the part "{part}" has no labels, and is left out': ('注意：{name}：“{part}”部分没有标签，不使用它'),
+    '{record} is of class {target}; classes are 0 to {last}.\n'
+    'Mend it, or leave such records out: --config.data.bad=skip': (
+        '{record} 的类别是 {target}；类别应为 0 到 {last}。\n请修好它，或略去这样的记录：--config.data.bad=skip'
+    ),
+    'record {index:,} of {part}': '{part} 的第 {index:,} 条记录',
+    'this source wants TensorFlow Datasets ({error}); bash launch/setup.sh --extras=tfds installs it.': (
+        '这个数据源需要 TensorFlow Datasets（{error}）；运行 bash launch/setup.sh --extras=tfds 即可安装。'
+    ),
+    'the prepared set in "{folder}" cannot be read ({error}).': '无法读取“{folder}”中已准备好的数据集（{error}）。',
+    '{part}="{split}" is no part of {set} ({error}); {alternatives}': (
+        '{part}="{split}" 不是 {set} 的一部分（{error}）；{alternatives}'
+    ),
+    'set="{set}": the name of a set is wanted, such as mnist or cifar10_1/v6.': (
+        'set="{set}"：应为数据集的名字，例如 mnist 或 cifar10_1/v6。'
+    ),
+    'version="{version}" of {set} is not in "{folder}"; {alternatives}': (
+        '“{folder}”中没有 {set} 的 version="{version}"；{alternatives}'
+    ),
+    'set="{set}": this set has configurations: set="{set}/{first}"; {alternatives}': (
+        'set="{set}"：这个数据集有多种配置：set="{set}/{first}"；{alternatives}'
+    ),
+    'set="{set}" is not prepared in "{folder}".{nearest} To prepare it, once:'
+    ' python -m jaxlab.main prepare --config=…\n'
+    'If it lies elsewhere: --config.data.source.dir=…, or the variable TFDS_DATA_DIR.': (
+        '“{folder}”中没有准备好 set="{set}"。{nearest}只需准备一次：python -m jaxlab.main prepare --config=…\n'
+        '如果它在别处：--config.data.source.dir=…，或环境变量 TFDS_DATA_DIR。'
+    ),
+    'the set in "{folder}" consists of {form} files, which cannot be read by number.\n'
+    'Prepare it in another folder: python -m jaxlab.main prepare --config=… --config.data.source.dir=…': (
+        '“{folder}”中的数据集由 {form} 文件组成，无法按编号读取。\n'
+        '请在另一个文件夹里准备：python -m jaxlab.main prepare --config=… --config.data.source.dir=…'
+    ),
+    'the set in "{folder}" has a feature "{name}", which is code from outside TensorFlow Datasets.': (
+        '“{folder}”中的数据集有特征“{name}”，它是 TensorFlow Datasets 之外的代码。'
+    ),
+    'set="{set}" has no named features.': 'set="{set}" 没有带名字的特征。',
+    '{argument}="{name}" is no feature of {set} of the kind {kind}; {alternatives}': (
+        '{argument}="{name}" 不是 {set} 中 {kind} 类的特征；{alternatives}'
+    ),
+    'set="{set}" has no feature of the kind {kind}; it has: {features}': (
+        'set="{set}" 没有 {kind} 类的特征；它有：{features}'
+    ),
+    'set="{set}" has several features of the kind {kind}: say which, --config.data.source.{argument}={first};'
+    ' {alternatives}': (
+        'set="{set}" 有多个 {kind} 类的特征：请指明用哪个，--config.data.source.{argument}={first}；{alternatives}'
+    ),
+    'set="{set}" has no part "train"; --config.data.source.train=… can be any of it: {splits}.': (
+        'set="{set}" 没有“train”部分；--config.data.source.train=… 可以是其中任何一个：{splits}。'
+    ),
 }
