@@ -4,7 +4,6 @@ TABLE: dict[str, str] = {
     # --- files ---
     'an array': '数组',
     'a picture': '图片',
-    '{record} cannot be read: {error}.': '无法读取 {record}：{error}。',
     '{record} of shape {shape} is no picture: [height, width] is, or [height, width, channels] with 1, 3 or 4'
     ' channels.': '{record}的形状是 {shape}，不是图片：应为 [高，宽]，或 [高，宽，通道]，通道数为 1、3 或 4。',
     '{record} holds floats from {low:.4g} to {high:.4g}: those of a picture are in 0..1 (or uint8 in 0..255).': (
@@ -12,12 +11,6 @@ TABLE: dict[str, str] = {
     ),
     '{record} is of type {dtype}: the values of a picture are uint8 in 0..255, or floats in 0..1.': (
         '{record}的类型是 {dtype}：图片的数值应为 0..255 的 uint8，或 0..1 的浮点数。'
-    ),
-    '{record} has {width:,} x {height:,} pixels: more than {most:,} are not read.': (
-        '{record} 有 {width:,} x {height:,} 个像素：超过 {most:,} 个的不读取。'
-    ),
-    '{record} is no picture that can be read ({error}).\nFormats: {formats}.': (
-        '{record} 不是能读取的图片（{error}）。\n可用的格式：{formats}。'
     ),
     # --- processor ---
     '{name}={values}: the pictures have {channels} channels, and each wants a number.': (

@@ -9,6 +9,6 @@ TABLE: dict[str, str] = {
         'classes={classes}，而数据有 {wanted} 类；0 表示与数据的类别数相同。'
     ),
     'this model sees pictures, [height, width, channels], and an example of these data is of shape {shape}.': (
-        '这个模型处理图片（[高, 宽, 通道]），而这份数据的样本形状是 {shape}。'
+        '这个模型处理图片（[高，宽，通道]），而这份数据的样本形状是 {shape}。'
     ),
 }

@@ -158,5 +158,5 @@ def damaged(record: str, error: Exception) -> BadRecord:
         '{record} is no picture that can be read ({error}).\n'
         'Mend it, or leave such records out: --config.data.bad=skip',
         record=record,
-        error=f'{type(error).__name__}: {error}',
+        error=f'{type(error).__name__}: {error}'.partition(' <_io.')[0],  # PIL names an object in memory
     )
