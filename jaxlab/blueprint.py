@@ -16,6 +16,7 @@ from jaxlab import step as steps
 from jaxlab.config import build
 from jaxlab.parallel import layout
 from jaxlab.task import Task
+from jaxlab.trust import faults
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,18 @@ def draw(
     call, given, given_shardings = calls.prepare(step, batch, mesh, config.steps_per_call)
     arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(given, given_shardings)
     return Blueprint(mesh, task, key, names, abstract, shardings, init, step, call, arguments, given_shardings)
+
+
+def compile_step(
+    step: Callable[..., Any], arguments: tuple[Any, ...], mesh: jax.sharding.Mesh, donate: bool = True
+) -> Callable[..., Any]:
+    """Compiles a step for shapes with shardings. What comes back never compiles again: other shapes are an error.
+
+    With `donate`, the memory of the old state becomes the new one's.
+    """
+    out_shardings = jax.tree.map(lambda x: x.sharding, arguments[0]), None
+    faults.reach('compile')
+    with jax.set_mesh(mesh):  # a thread begins without the mesh of the one that started it
+        return (
+            jax.jit(step, donate_argnums=0 if donate else (), out_shardings=out_shardings).lower(*arguments).compile()
+        )

@@ -22,6 +22,7 @@ from jaxlab import blueprint, calls, config_text, determinism
 from jaxlab import config as configs
 from jaxlab import workdir as workdirs
 from jaxlab.anatomy import Anatomy, dissect
+from jaxlab.blueprint import compile_step
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.debug_nans import culprit, finite
 from jaxlab.errors import UserError
@@ -30,7 +31,6 @@ from jaxlab.messages import say
 from jaxlab.observers import history
 from jaxlab.observers.meter import of_terms
 from jaxlab.parallel import layout
-from jaxlab.train import compile_step
 from jaxlab.trust import first_bad, lines, place
 from jaxlab.trust.secrets import without_secrets
 

@@ -7,7 +7,7 @@ observe, evaluate, sample, save, stop. A sentence says why each stands where it 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from jaxlab import blueprint, calls, determinism, devices, flops, memory
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
 from jaxlab.best import make_best
+from jaxlab.blueprint import compile_step
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.data.stream import Batch, prefetch
 from jaxlab.debug_nans import DebugNaNs
@@ -63,32 +64,24 @@ def train(
     faults.reach('start')
     determinism.switch(config.deterministic)  # before anything starts a device
     workdirs.check_identity(workdir, config)
-    with lock.alone(workdir) as locked:  # before anything is written
-        return train_alone(config, workdir, observers, ledger, locked, debug_nans)
+    with ExitStack() as opened:  # whatever ends the run, all that was opened is closed again, the last one first
+        locked = opened.enter_context(lock.alone(workdir))  # before anything is written
+        # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
+        mesh = layout.make_mesh(config.mesh)
+        unseen = devices.unseen()  # on a thread of its own, like all that may take long and holds nothing up
+        scores = make_scores(config.evaluate.scores)
+        data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
+        best = make_best(config.best, data.splits, scores, config.evaluate.every)
+        batch = layout.global_shapes(data.batch(0), config.batch_size)
+        task = make_task(config, data.info)
+        sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
 
+        opened.enter_context(jax.set_mesh(mesh))
+        checkpoints = Checkpoints(workdir, config.checkpoint.keep, config.checkpoint.retry)
+        opened.enter_context(closing(checkpoints))
+        stop = opened.enter_context(Stop())
+        watchdog = opened.enter_context(Watchdog(config.hang.times, config.hang.least, workdir / 'hang.txt'))
 
-def train_alone(
-    config: ConfigDict,
-    workdir: Path,
-    observers: Sequence[Observer],
-    ledger: Ledger,
-    locked: lock.Lock,
-    debug_nans: bool,
-) -> int:
-    """Trains in a workdir that nobody else writes into; see `train`."""
-    # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
-    mesh = layout.make_mesh(config.mesh)
-    unseen = devices.unseen()  # on a thread of its own, like all that may take long and holds nothing up
-    scores = make_scores(config.evaluate.scores)
-    data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
-    best = make_best(config.best, data.splits, scores, config.evaluate.every)
-    batch = layout.global_shapes(data.batch(0), config.batch_size)
-    task = make_task(config, data.info)
-    sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
-
-    checkpoints = Checkpoints(workdir, config.checkpoint.keep, config.checkpoint.retry)
-    watchdog = Watchdog(config.hang.times, config.hang.least, workdir / 'hang.txt')
-    with jax.set_mesh(mesh), closing(checkpoints), Stop() as stop, watchdog:
         # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device. See blueprint.py.
         plan = blueprint.draw(config, task, batch, mesh)
         abstract, names, shardings = plan.abstract, plan.names, plan.shardings
@@ -107,11 +100,10 @@ def train_alone(
             state, best = checkpoints.restore(plan.arguments[0]), best.resumed(checkpoints.best())
         workdirs.remember(workdir, config, data, batch)
         start = int(state.step)
+        about = data.summary, summary(data.splits, config.evaluate.batches), devices.summary(mesh)
         table = layout.describe(abstract.params, names, shardings.params)
-        looked_at = summary(data.splits, config.evaluate.batches)
-        about = data.summary, looked_at, devices.summary(mesh), table
         furthest = workdirs.furthest(workdir)  # what is not beyond it is done again
-        run = Run(config, workdir, start, *about, ledger, best, unseen, compiling_since)
+        run = Run(config, workdir, start, *about, table, ledger, best, unseen, compiling_since)
         for observer in observers:
             observer.start(run)
         checkpoints.first = run.kept  # no step counts before what was told up to it is safe
@@ -126,7 +118,10 @@ def train_alone(
         evaluate = make_evaluate(task, scores, config.accumulate)
         place = partial(layout.place, shardings=layout.batch_sharding(mesh))
         frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
+        n = start  # the number of the newest step
+        before: tuple[int, steps.Terms] | None = None  # it and its terms, while nobody has read them
 
+        # 4. The pieces of the loop.
         def batch_of(offset: int, n: int) -> Batch:
             return data.batch(n + offset)
 
@@ -142,6 +137,9 @@ def train_alone(
         def tell(n: int, row: dict[str, float]) -> None:
             for observer in observers:
                 observer.row(n, row)
+
+        def is_looked_at(n: int) -> bool:
+            return n == config.steps or due(n, config.evaluate.every) or due(n, config.log.sample_every)
 
         def look(n: int, state: steps.TrainState, last: bool) -> bool:
             """Evaluates and samples, where that is due; False where the run was asked to end meanwhile."""
@@ -168,12 +166,56 @@ def train_alone(
                         observer.sample(n, text)
             return True
 
-        def is_looked_at(n: int) -> bool:
-            return n == config.steps or due(n, config.evaluate.every) or due(n, config.log.sample_every)
+        def turn(batch: Any, end: int) -> bool:
+            """One call of the step, or of several at once, up to step `end`; False where no other may follow."""
+            nonlocal n, state, before, best
+            watchdog.turn(end)
+            ledger.turn('lost' if n < furthest else 'step')
+            if nans:
+                nans.hold(state)
+            state, terms = step(state, frozen, layout.place(batch, plan.given_shardings))
+            n = end
+            # It is under way; only now are the numbers of the one before read: the devices never wait for us.
+            if before:
+                observe(*before)
+            before = n, terms
+            checkpoints.check()
+            locked.check()
+            faults.reach('step', n)
+            stopping = stop.asked()  # once: what follows must agree
+            saving = stopping or checkpoints.due(due(n, config.checkpoint.every))
+            if is_looked_at(n) or saving:
+                observe(*before)  # what follows looks at this state anyway, and rows come in the order of steps
+                before = None
+            with watchdog.resting():
+                if is_looked_at(n):
+                    looked = not stopping and look(n, state, n == config.steps)
+                    best = replace(best, owed=not looked)
+                if before is None:
+                    meter.start(n)  # evaluation and samples are not training: they do not count as its time
+                # Saving comes last: what is saved has been seen. It copies the state, and writes meanwhile.
+                if saving or checkpoints.due(best.step == n):
+                    with ledger.of('checkpoint'):
+                        checkpoints.save(n, state, config, best)
+            return not (stopping or best.owed or best.exhausted)
 
-        # 4. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic. Each turn is one call of
-        #    the step, or of several at once, and n is the number of its last.
-        n, before = start, None
+        def go_back(found: numbers.TooMany) -> None:
+            """Goes back to before the trouble, and has the next batch be the one after it; raises where it cannot."""
+            nonlocal n, state, before, best, furthest
+            if checkpoints.latest(found.good) is None or int(state.health.rollbacks) >= config.numbers.rollbacks:
+                raise found
+            furthest = max(furthest, n)
+            to = checkpoints.restore(plan.arguments[0], found.good)
+            n, before, best = int(to.step), None, best.resumed(checkpoints.best())
+            checkpoints.forget_after(n)
+            state = numbers.rolled_back(to, state, found.good + config.numbers.patience)
+            if jax.process_index() == 0:
+                print(found.told(n), flush=True)
+            for observer in observers:
+                observer.back(n)
+            meter.start(n)
+
+        # 5. The loop. Batch n is a function of n, so going on from a checkpoint is arithmetic. Each turn is one call.
         if best.owed and look(n, state, n == config.steps):
             best = replace(best, owed=False)
             checkpoints.save(n, state, config, best, again=True)
@@ -185,53 +227,15 @@ def train_alone(
             batches = calls.batches(partial(batch_of, offset), n, ends, config.steps_per_call)
             try:
                 for mine, end in zip(ledger.waits('data', stop.waits(prefetch(batches, 0, len(ends)))), ends.tolist()):
-                    watchdog.turn(end)
-                    ledger.turn('lost' if n < furthest else 'step')
-                    if nans:
-                        nans.hold(state)
-                    state, terms = step(state, frozen, layout.place(mine, plan.given_shardings))
-                    n = end
-                    # It is under way; only now are the numbers of the one before read: the devices never wait for us.
-                    if before:
-                        observe(*before)
-                    before = n, terms
-                    checkpoints.check()
-                    locked.check()
-                    faults.reach('step', n)
-                    stopping = stop.asked()  # once: what follows must agree
-                    saving = stopping or checkpoints.due(due(n, config.checkpoint.every))
-                    if is_looked_at(n) or saving:
-                        observe(*before)  # what follows looks at this state anyway, and rows come in the order of steps
-                        before = None
-                    with watchdog.resting():
-                        if is_looked_at(n):
-                            looked = not stopping and look(n, state, n == config.steps)
-                            best = replace(best, owed=not looked)
-                        if before is None:
-                            meter.start(n)  # evaluation and samples are not training: they do not count as its time
-                        # Saving comes last: what is saved has been seen. It copies the state, and writes meanwhile.
-                        if saving or checkpoints.due(best.step == n):
-                            with ledger.of('checkpoint'):
-                                checkpoints.save(n, state, config, best)
-                    if stopping or best.owed or best.exhausted:
+                    if not turn(mine, end):
                         break
                 if before:  # asked to end while it waited for data
                     observe(*before)
             except numbers.TooMany as found:
-                # Back to before the trouble began, and on with the data that come after it.
-                if checkpoints.latest(found.good) is None or int(state.health.rollbacks) >= config.numbers.rollbacks:
-                    raise
                 with watchdog.resting():
-                    furthest = max(furthest, n)
-                    to = checkpoints.restore(plan.arguments[0], found.good)
-                    n, before, best = int(to.step), None, best.resumed(checkpoints.best())
-                    checkpoints.forget_after(n)
-                    state = numbers.rolled_back(to, state, found.good + config.numbers.patience)
-                    if jax.process_index() == 0:
-                        print(found.told(n), flush=True)
-                    for observer in observers:
-                        observer.back(n)
-                    meter.start(n)
+                    go_back(found)
+
+        # 6. The end.
         with ledger.of('checkpoint'):
             if n > start:
                 checkpoints.save(n, state, config, best)  # the last step, or the one at which it was asked to end
@@ -243,21 +247,6 @@ def train_alone(
             print(line, flush=True)
         finished = (n == config.steps or best.exhausted) and not best.owed
         return 0 if finished else stop.asked()
-
-
-def compile_step(
-    step: Callable[..., Any], arguments: tuple[Any, ...], mesh: jax.sharding.Mesh, donate: bool = True
-) -> Callable[..., Any]:
-    """Compiles a step for shapes with shardings. What comes back never compiles again: other shapes are an error.
-
-    With `donate`, the memory of the old state becomes the new one's.
-    """
-    out_shardings = jax.tree.map(lambda x: x.sharding, arguments[0]), None
-    faults.reach('compile')
-    with jax.set_mesh(mesh):  # a thread begins without the mesh of the one that started it
-        return (
-            jax.jit(step, donate_argnums=0 if donate else (), out_shardings=out_shardings).lower(*arguments).compile()
-        )
 
 
 def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:

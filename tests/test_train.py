@@ -144,11 +144,11 @@ def test_the_current_step_is_never_read(corpus, tmp_path, monkeypatch):
 
 def test_reading_the_current_step_is_noticed(corpus, tmp_path, monkeypatch):
     source = Path(loop.__file__).read_text('utf-8')
-    line = '                    before = n, terms\n'
+    line = '            before = n, terms\n'
     assert source.count(line) == 1
     mutant = types.ModuleType('mutant')
     exec(
-        compile(source.replace(line, line + '                    observe(*before)\n'), loop.__file__, 'exec'),
+        compile(source.replace(line, line + '            observe(*before)\n'), loop.__file__, 'exec'),
         vars(mutant),
     )
     assert reads_of_the_current_step(corpus, tmp_path, monkeypatch, mutant)

@@ -14,7 +14,7 @@ import record
 import rounds
 import train_gpt
 
-from jaxlab import calls, optim, train
+from jaxlab import blueprint, calls, optim
 from jaxlab import step as training_step
 from jaxlab.allocator import keep_freed_memory
 from jaxlab.config import spec
@@ -43,7 +43,7 @@ def make(size: gpt_peer.Size, most: int) -> Callable[[], None]:
         state = jax.device_put(state, shardings)
         step, given, given_shardings = calls.prepare(training_step.make_step(task, optimizers), shapes, mesh, most)
         arguments = layout.with_shardings(state, shardings), {}, layout.with_shardings(given, given_shardings)
-        compiled = train.compile_step(step, arguments, mesh)
+        compiled = blueprint.compile_step(step, arguments, mesh)
     ends = calls.ends(0, STEPS, most, ())
     batches = calls.batches(data.__getitem__, 0, ends, most)
 

@@ -22,7 +22,7 @@ import numpy as np
 import record
 import rounds
 
-from jaxlab import blueprint, calls, config_text, determinism, train
+from jaxlab import blueprint, calls, config_text, determinism
 from jaxlab.allocator import keep_freed_memory
 from jaxlab.experiment import make_task
 from jaxlab.parallel import layout
@@ -61,7 +61,7 @@ def make(size: str, steps: int) -> tuple[Callable[[], None], Callable[[], str], 
     with jax.set_mesh(mesh):
         plan = blueprint.draw(config, task, layout.global_shapes(data[0], config.batch_size), mesh)
         state = plan.born()
-        step = train.compile_step(plan.call, plan.arguments, mesh)
+        step = blueprint.compile_step(plan.call, plan.arguments, mesh)
     call = calls.batches(data.__getitem__, 0, calls.ends(0, steps, 1, ()), 1)
 
     def run() -> None:

@@ -24,7 +24,7 @@ import record
 import rounds
 import torch
 
-from jaxlab import calls, optim, train
+from jaxlab import blueprint, calls, optim
 from jaxlab import step as training_step
 from jaxlab.allocator import keep_freed_memory
 from jaxlab.config import spec
@@ -71,7 +71,7 @@ def make_ours(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], mesh: Any,
     params = jax.device_get(state.params)
     step, given, given_shardings = calls.prepare(training_step.make_step(task, optimizers), shapes, mesh, most)
     arguments: Any = layout.with_shardings(state, shardings), {}, layout.with_shardings(given, given_shardings)
-    compiled = train.compile_step(step, arguments, mesh)
+    compiled = blueprint.compile_step(step, arguments, mesh)
     ends = calls.ends(0, len(data), most, ())
     batches = calls.batches(data.__getitem__, 0, ends, most)
 
