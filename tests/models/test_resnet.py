@@ -15,7 +15,7 @@ from jaxlab.models import resnet
 from jaxlab.models.resnet import make
 
 SMALL = {'shape': [9, 7, 3], 'classes': 5}
-KINDS = {'basic': dict(depth=8, width=8), 'bottleneck': dict(depth=50, width=4, blocks=(1, 1))}
+KINDS = {'basic': dict(width=8, blocks=(1, 1)), 'bottleneck': dict(depth=50, width=4, blocks=(1, 1))}
 
 
 def pictures(*size):
@@ -24,6 +24,12 @@ def pictures(*size):
 
 def born(model, x):
     return meta.unbox(jax.jit(model.init)(jax.random.key(0), x))
+
+
+def apply(model, variables, x, seed=0, **how):
+    """model.apply, compiled: op by op it would take longer."""
+    rngs = {'dropout': jax.random.key(seed)}
+    return jax.jit(lambda v, x, rngs: model.apply(v, x, rngs=rngs, **how))(variables, x, rngs)
 
 
 def count(shape, classes, **arguments):
@@ -73,8 +79,8 @@ def test_a_basic_block_by_hand(float64):
     inner = jax.nn.relu(layer(first, 'stage_0_block_0', 'conv_0'))
     features = jax.nn.relu(first + layer(inner, 'stage_0_block_0', 'conv_1')).mean((1, 2))
     wanted = features @ params['head']['kernel'] + params['head']['bias']
-    np.testing.assert_allclose(model.apply(variables, x, method='features'), features, rtol=1e-10)
-    np.testing.assert_allclose(model.apply(variables, x), wanted, rtol=1e-10)
+    np.testing.assert_allclose(apply(model, variables, x, method='features'), features, rtol=1e-10)
+    np.testing.assert_allclose(apply(model, variables, x), wanted, rtol=1e-10)
 
 
 @pytest.mark.parametrize('size', [(8, 8), (9, 7), (1, 1)])
@@ -110,7 +116,7 @@ def test_the_stem_goes_by_the_size(shape, depth, stem):
 def test_training_moves_the_statistics_alone(kind):
     model, x = make(SMALL, **KINDS[kind]), pictures()
     variables = born(model, x)
-    logits, changed = jax.jit(lambda v: model.apply(v, x, train=True, mutable=['batch_stats']))(variables)
+    logits, changed = apply(model, variables, x, train=True, mutable=['batch_stats'])
     assert logits.shape == (4, 5) and logits.dtype == jnp.float32 and set(changed) == {'batch_stats'}
     before, after = jax.tree.leaves(variables['batch_stats']), jax.tree.leaves(changed['batch_stats'])
     assert len(before) == len(after) > 0
@@ -126,28 +132,24 @@ def test_bfloat16_gives_logits_in_float32():
 
 
 def test_blocks_that_are_born_as_their_shortcut():
-    model, x = make(SMALL, depth=8, width=8, zero_init=True), pictures()
+    model, x = make(SMALL, width=8, blocks=(1, 1), zero_init=True), pictures()
     variables = born(model, x)
-    first = jax.nn.relu(model.apply(variables, x, method=lambda m, x: m.first(x, train=False)))
-    wanted = resnet.pad_channels(resnet.subsample(resnet.subsample(first, 2), 2), 32).mean((1, 2))
-    np.testing.assert_allclose(model.apply(variables, x, method='features'), wanted, rtol=1e-5, atol=1e-6)
+    first = jax.nn.relu(apply(model, variables, x, method=lambda m, x: m.first(x, train=False)))
+    wanted = resnet.pad_channels(resnet.subsample(first, 2), 16).mean((1, 2))
+    np.testing.assert_allclose(apply(model, variables, x, method='features'), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_stochastic_depth_leaves_out_whole_blocks_of_a_row():
     model, x = make(SMALL, width=8, blocks=(1,), stochastic_depth=0.5), pictures(1, 9, 7, 3).repeat(64, 0)
     variables = born(model, x[:1])
 
-    def train(key):
-        rngs = {'dropout': key}
-        return model.apply(variables, x, train=True, rngs=rngs, mutable=['batch_stats'], method='features')[0]
-
-    features = np.asarray(train(jax.random.key(0)))
+    features = np.asarray(apply(model, variables, x, train=True, mutable=['batch_stats'], method='features')[0])
     kinds = np.unique(features.round(4), axis=0)  # the shortcut alone, or with twice the branch
     assert len(kinds) == 2
-    first = model.apply(variables, x, method=lambda m, x: m.first(x, train=True), mutable=['batch_stats'])[0]
+    first = apply(model, variables, x, method=lambda m, x: m.first(x, train=True), mutable=['batch_stats'])[0]
     dropped = np.isclose(features, jax.nn.relu(first).mean((1, 2)), atol=1e-5).all(1)
     assert 16 < dropped.sum() < 48
-    still = jax.jit(model.apply)(variables, x)
+    still = apply(model, variables, x)
     assert (still == still[:1]).all()
 
 
@@ -157,7 +159,7 @@ def test_deeper_blocks_are_left_out_more_often():
 
 
 def test_dropout_is_before_the_head():
-    model, x = make(SMALL, dropout=0.5, **KINDS['basic']), pictures()
+    model, x = make(SMALL, dropout=0.5, width=4, blocks=(1,)), pictures()
     variables = born(model, x)
 
     def logits(seed, train):
