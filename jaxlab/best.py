@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from jaxlab.errors import UserError, nearest
 from jaxlab.messages import say
-from jaxlab.scores import Score
+from jaxlab.scores import RowScore, Score
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Best:
         )
 
 
-def make_best(config: ConfigDict, parts: Collection[str], scores: Sequence[Score], every: int) -> Best:
+def make_best(config: ConfigDict, parts: Collection[str], scores: Sequence[Score | RowScore], every: int) -> Best:
     """Returns the best of a new run.
 
     Args:

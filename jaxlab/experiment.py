@@ -165,7 +165,7 @@ class Experiment:
         part = parts[split]
         place = partial(layout.place, shardings=layout.batch_sharding(self.mesh))
         with jax.set_mesh(self.mesh):
-            evaluate = make_evaluate(self.task, make_scores(config.evaluate.scores), config.accumulate)
+            evaluate = make_evaluate(self.task, make_scores(config.evaluate.scores, data.info), config.accumulate)
             wanted = count(part, batches)
             found = evaluate(self.params, self.extra, map(place, prefetch(part.batch, 0, wanted)))
         if wanted == part.batches:

@@ -72,7 +72,9 @@ def table(folder: Path, experiments: Mapping[str, ConfigDict]) -> list[str]:
     config = next(iter(experiments.values()))
     columns = list(next(iter(found.values())))
     by = columns[0] if config.best.score == 'auto' else config.best.score or columns[0]
-    better = {name: which for score in make_scores(config.evaluate.scores) for name, which in score.better.items()}
+    info = workdirs.read_data(folder / next(iter(experiments)))['info']
+    measured = make_scores(config.evaluate.scores, info)
+    better = {name: which for score in measured for name, which in score.better.items()}
     sign = -1 if better[by.rpartition('/')[2]] == 'higher' else 1
     order = sorted(found, key=lambda name: (math.isnan(found[name][by]), sign * found[name][by]))  # diverged: last
     shown = [['', *columns]]

@@ -193,6 +193,11 @@ def cut(batch: Batch, number: int) -> Batch:
     return jax.tree.map(lambda x: x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1), batch)
 
 
+def joined(micro_batches: Tree) -> Tree:
+    """Puts arrays [number, rows / number, ...] together to [rows, ...], in the order from before `cut`."""
+    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), micro_batches)
+
+
 def split(tree: Tree, pattern: str) -> tuple[Tree, Tree]:
     """Splits nested dicts into (leaves whose name matches `pattern`, all others)."""
     return parameter_groups.split(tree, [name for name in flatten_dict(tree, sep='/') if re.match(pattern, name)])

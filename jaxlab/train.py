@@ -69,8 +69,8 @@ def train(
         # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
         mesh = layout.make_mesh(config.mesh)
         unseen = devices.unseen()  # on a thread of its own, like all that may take long and holds nothing up
-        scores = make_scores(config.evaluate.scores)
         data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
+        scores = make_scores(config.evaluate.scores, data.info)
         best = make_best(config.best, data.splits, scores, config.evaluate.every)
         batch = layout.global_shapes(data.batch(0), config.batch_size)
         task = make_task(config, data.info)

@@ -58,7 +58,7 @@ def test_whoever_goes_on_ends_where_the_unbroken_one_does():
 
 def make(parts=('held_out',), names=('perplexity', 'accuracy'), every=10, **settings):
     node = ConfigDict({**configs.experiment().best.to_dict(), **settings})
-    return make_best(node, parts, make_scores(names), every)
+    return make_best(node, parts, make_scores(names, {}), every)
 
 
 def test_a_score_says_itself_which_is_better():

@@ -83,7 +83,9 @@ def test_what_is_finished(place):
 
 def test_diverged_ones_stand_last_and_higher_can_be_better(place):
     for name, loss, accuracy in (('sgd', float('nan'), 0.1), ('muon', 9.0, 0.2)):
-        (place / 'made_up' / name).mkdir(parents=True)
+        (place / 'made_up' / name / 'processor').mkdir(parents=True)
+        about = json.dumps({'fingerprint': '', 'info': {}, 'batch': {}})
+        (place / 'made_up' / name / 'processor' / 'data.json').write_text(about, 'utf-8')
         row = {'step': 6, 'eval/held_out/loss': loss, 'eval/held_out/accuracy': accuracy}
         (place / 'made_up' / name / 'metrics.jsonl').write_text(json.dumps(row) + '\n', 'utf-8')
     lines = races.table(place / 'made_up', racers(place))

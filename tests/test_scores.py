@@ -14,6 +14,16 @@ from jaxlab.parallel import layout
 
 ROWS, LENGTH, VOCABULARY = 12, 5, 7
 NAMES = ('accuracy', 'bits_per_byte', 'perplexity')
+INFO = {'classes': 3, 'labels': ['cat', 'dog', 'fox']}
+OF_ROWS = (  # see test_scores_of_rows.py
+    'area',
+    'calibration',
+    'classification',
+    'cross_entropy',
+    'per_class',
+    'regression',
+    'top_five',
+)
 
 
 def split(seed=0):
@@ -54,7 +64,7 @@ class Says:
 def evaluate(rows, sizes, params=1.0, accumulate=1):
     ends = np.cumsum(sizes)
     batches = [{name: x[end - size : end] for name, x in rows.items()} for size, end in zip(sizes, ends, strict=True)]
-    return make_evaluate(Says(), make_scores(NAMES), accumulate)(jnp.float32(params), {}, batches)
+    return make_evaluate(Says(), make_scores(NAMES, {}), accumulate)(jnp.float32(params), {}, batches)
 
 
 @pytest.mark.parametrize('sizes', [[12], [4, 4, 4], [1, 7, 4], [11, 1]])
@@ -79,7 +89,7 @@ def test_large_outputs_are_made_for_some_rows_at_a_time(monkeypatch):
     row = LENGTH * VOCABULARY * 4
     for most, accumulate, wanted in [(12, 1, 12), (5, 1, 4), (5, 4, 3), (1, 1, 1), (0.5, 2, 1)]:
         monkeypatch.setattr(evaluation, 'OUTPUTS', most * row)
-        run = make_evaluate(Watched(), make_scores(NAMES), accumulate)
+        run = make_evaluate(Watched(), make_scores(NAMES, {}), accumulate)
         assert run(jnp.float32(1), {}, [split()]) == pytest.approx(by_hand(split()), rel=1e-6)
         assert made[-1] == wanted
 
@@ -127,23 +137,23 @@ def test_sums_stay_on_the_device_and_one_program_serves_all_batches(monkeypatch)
             programs.append(1)  # once for each time it is traced
             return super().predict(params, extra, batch)
 
-    run = make_evaluate(Counted(), make_scores(NAMES))
+    run = make_evaluate(Counted(), make_scores(NAMES, {}))
     for _ in range(2):
         run(jnp.float32(1), {}, ({name: x[start : start + 4] for name, x in rows.items()} for start in (0, 4, 8)))
     assert len(reads) == 2 and len(programs) == 1
 
 
 def test_every_score_is_one_of_these():
-    assert sorted(config.names('scores')) == sorted(NAMES)  # a new score wants a line in `by_hand`
+    assert sorted(config.names('scores')) == sorted(NAMES + OF_ROWS)  # a new score wants a line in one of both
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', NAMES + OF_ROWS)
 def test_a_score_says_which_is_better_of_every_number(name):
-    (score,) = make_scores([name])
-    assert set(score.better) == set(score.finish(jax.device_get(score.start())))
+    (score,) = make_scores([name], INFO)
+    assert set(score.better) == set(score.finish({} if hasattr(score, 'rows') else jax.device_get(score.start())))
     assert set(score.better.values()) <= {'higher', 'lower'}
 
 
 def test_a_score_that_is_not_there():
     with pytest.raises(UserError, match='Did you mean "accuracy"'):
-        make_scores(['acuracy'])
+        make_scores(['acuracy'], {})

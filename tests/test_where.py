@@ -44,7 +44,7 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
             "        return {'hits': carry['hits'] + hits.sum(), 'count': carry['count'] + batch['mask'].sum()}\n\n"
             '    def finish(self, carry):\n'
             "        return {'top5': super().finish(carry)['accuracy']}\n\n\n"
-            'def make():\n'
+            'def make(info):\n'
             '    return Top5()\n'
         ),
     },

@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from jaxlab.scores import Info
 from jaxlab.task import Batch
 
 
@@ -27,5 +28,5 @@ class Accuracy:
         return {'accuracy': float(carry['hits']) / max(float(carry['count']), 1)}
 
 
-def make() -> Accuracy:
+def make(info: Info) -> Accuracy:
     return Accuracy()

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxlab.scores import Info
 from jaxlab.task import Batch
 
 
@@ -32,5 +33,5 @@ class BitsPerByte:
         return {'bits_per_byte': float(carry['nats']) / math.log(2) / max(float(carry['bytes']), 1)}
 
 
-def make() -> BitsPerByte:
+def make(info: Info) -> BitsPerByte:
     return BitsPerByte()

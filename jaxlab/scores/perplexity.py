@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxlab.scores import Info
 from jaxlab.task import Batch
 
 
@@ -33,5 +34,5 @@ class Perplexity:
         return {'loss': loss, 'perplexity': math.exp(min(loss, 700.0))}
 
 
-def make() -> Perplexity:
+def make(info: Info) -> Perplexity:
     return Perplexity()
