@@ -32,6 +32,7 @@ ROOMS = {
     'data': 'data',
     'processor': 'data.processors',
     'source': 'data.sources',
+    'transforms': 'data.transforms',
     'optimizer': 'optim',
     'schedule': 'schedules',
 }

@@ -2,6 +2,7 @@
 
 from jaxlab.chinese import (
     data,
+    examples,
     experiments,
     picture,
     pictures,
@@ -23,6 +24,7 @@ CHINESE: dict[str, str] = {
     **experiments.TABLE,
     **trust.TABLE,
     **replay.TABLE,
+    **examples.TABLE,
     **picture.TABLE,
     **pictures.TABLE,
     **sources.TABLE,

@@ -29,4 +29,7 @@ TABLE: dict[str, str] = {
         'mean={mean}，deviation={deviation}：两者都应给每个通道一个数（按 0..1 的数值计），例如 (0.5,) 和 (0.25,)；'
         '两者都为 () 表示由数据测得。'
     ),
+    # --- transforms ---
+    '{name}={value}: from {low} to {high} is wanted.': '{name}={value}：应在 {low} 到 {high} 之间。',
+    'padding_mode="{name}": {alternatives}': 'padding_mode="{name}"：没有这种填充方式；{alternatives}',
 }

@@ -160,3 +160,16 @@ def damaged(record: str, error: Exception) -> BadRecord:
         record=record,
         error=f'{type(error).__name__}: {error}'.partition(' <_io.')[0],  # PIL names an object in memory
     )
+
+
+def image_of(picture: np.ndarray) -> Any:
+    """Returns a picture, uint8 [h w c], as an image of PIL."""
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(picture[..., 0] if picture.shape[-1] == 1 else picture))
+
+
+def array_of(image: Any) -> np.ndarray:
+    """Returns a grey or coloured image of PIL as a picture, uint8 [h w c]."""
+    array = np.array(image)
+    return array[..., None] if array.ndim == 2 else array

@@ -1,0 +1,287 @@
+"""Examples and what they are, in batches: shuffled for training, one after another for evaluation.
+
+Which example stands in a row is computed from the row's number alone, and so is all that a transform draws for it. So
+batch n is a function of (seed, n), whoever makes it.
+"""
+
+# b rows of this process
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxlab.data.records import BadRecord, Losses, Tolerance
+from jaxlab.data.shuffle import permute
+from jaxlab.data.sources import Arrays, Example, Part, Source
+from jaxlab.data.stream import Batch, Data, Split
+from jaxlab.data.transforms import Transform, rng_of
+from jaxlab.errors import UserError
+from jaxlab.messages import say
+
+ROUNDS = 6  # of the shuffle
+VALIDATION = 1  # what a seed chooses beside the order of training; it keeps their draws apart
+Change = Callable[[int, np.ndarray], np.ndarray]  # (slot in the batch, inputs of its example) -> inputs
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads examples of a part into batches.
+
+    Attributes:
+      part: where they are.
+      empty: inputs and targets of one that cannot be read: arrays of the shape and dtype that all have.
+      losses: counts those that cannot be read.
+    """
+
+    part: Part
+    empty: Mapping[str, np.ndarray]
+    losses: Losses
+
+    def batch(self, n: int, numbers: np.ndarray, change: Change | None = None) -> Batch:
+        """Returns the examples with these numbers, int64 [b], as batch n, each changed by `change`.
+
+        They are inputs and targets [b …], and mask, float32 [b]: 0 for one that cannot be read.
+        """
+        if isinstance(self.part, Arrays) and change is None:  # nothing that could fail, and no call for each
+            found = {name: getattr(self.part, name)[numbers] for name in self.empty}
+            return found | {'mask': np.ones(len(numbers), np.float32)}
+
+        def read(record: tuple[int, int]) -> Example:
+            slot, number = record
+            example = self.part[number]
+            inputs = example['inputs'] if change is None else change(slot, example['inputs'])
+            if inputs.shape != (wanted := self.empty['inputs'].shape):
+                raise BadRecord(
+                    '{record} has the shape {shape}, and {wanted} is wanted.',
+                    record=say('example {number}', number=number),
+                    shape=inputs.shape,
+                    wanted=wanted,
+                )
+            return {'inputs': inputs, 'targets': np.asarray(example['targets'], self.empty['targets'].dtype)}
+
+        found, good = self.losses.rows(n, enumerate(numbers.tolist()), read, self.empty)
+        return found | {'mask': good.astype(np.float32)}
+
+
+@dataclass(frozen=True)
+class Training:
+    """Endless shuffled batches: every epoch has all examples once, in another order.
+
+    Attributes:
+      reader: of the training part.
+      numbers: int64 [n]: which of its examples are trained on.
+      batch_size: rows of a global batch.
+      rows: which of them this process makes.
+      seed: chooses orders, and what transforms draw.
+      transform: changes each picture as it is read; None: nothing does.
+    """
+
+    reader: Reader
+    numbers: np.ndarray
+    batch_size: int
+    rows: slice
+    seed: int
+    transform: Transform | None = None
+
+    def batch(self, n: int) -> Batch:
+        """Returns this process's rows of global batch n."""
+        row = n * self.batch_size + np.arange(self.batch_size)[self.rows]
+        epoch, place = np.divmod(row, len(self.numbers))
+        chosen = np.empty_like(row)
+        for one in np.unique(epoch):
+            keys = np.random.SeedSequence([self.seed, int(one)]).generate_state(ROUNDS, np.uint64)
+            here = epoch == one
+            chosen[here] = permute(place[here], len(self.numbers), keys)
+        if (transform := self.transform) is None:
+            return self.reader.batch(n, self.numbers[chosen])
+        return self.reader.batch(
+            n, self.numbers[chosen], lambda slot, picture: transform(rng_of(self.seed, int(row[slot])), picture)
+        )
+
+
+@dataclass(frozen=True)
+class Once:
+    """Batches of a part from end to end, in one shuffled order: the first of them are a fair sample.
+
+    Attributes:
+      reader: of the part.
+      numbers: int64 [n]: which of its examples.
+      batch_size: rows of a global batch.
+      rows: which of them this process makes.
+    """
+
+    reader: Reader
+    numbers: np.ndarray
+    batch_size: int
+    rows: slice
+
+    def split(self) -> Split:
+        return Split(-(-len(self.numbers) // self.batch_size), self.batch, {'examples': len(self.numbers)})
+
+    def batch(self, n: int) -> Batch:
+        """Returns rows of global batch n, and number, int32 [b]: which example of the part each is.
+
+        Rows behind the last example repeat the first one, with mask 0.
+        """
+        row = n * self.batch_size + np.arange(self.batch_size)[self.rows]
+        real = row < len(self.numbers)
+        keys = np.random.SeedSequence(0).generate_state(ROUNDS, np.uint64)  # the same for every experiment
+        numbers = self.numbers[permute(np.where(real, row, 0), len(self.numbers), keys)]
+        found = self.reader.batch(n, numbers)
+        return found | {'mask': found['mask'] * real, 'number': numbers.astype(np.int32)}
+
+
+def divide(source: Source, share: float, seed: int) -> dict[str, tuple[str, np.ndarray]]:
+    """Returns {'train', 'validation', 'test': (part, int64 [n] numbers of its examples)}.
+
+    Where no validation part is published, a share of the training part that the seed chooses is left out of it for
+    that. Choices are made on it, so that the test part says what they are worth.
+
+    Raises:
+      UserError: there is no training part, or a part is empty, or the share is out of range.
+    """
+    if not 0 <= share < 1:
+        raise UserError(
+            '{name}={value}: at least 0 and below 1 is wanted, such as 0.1.', name='validation', value=share
+        )
+    if 'train' not in source.parts:
+        raise UserError(
+            '{source} has no part "train" to learn from; it has {parts}.',
+            source=source.name,
+            parts=', '.join(source.parts),
+        )
+    found = {name: (name, np.arange(len(part))) for name, part in source.parts.items()}
+    if 'validation' not in found and (count := round(share * len(source.parts['train']))):
+        draw = np.random.default_rng(np.random.SeedSequence([seed, VALIDATION], spawn_key=(VALIDATION,)))
+        order = draw.permutation(len(source.parts['train']))
+        found['train'] = 'train', np.sort(order[count:])
+        found['validation'] = 'train', np.sort(order[:count])
+    for name, (_, numbers) in found.items():
+        if not len(numbers):
+            raise UserError('{source}: its part "{part}" is empty.', source=source.name, part=name)
+    return found
+
+
+def make_data(
+    source: Source,
+    parts: Mapping[str, Part],
+    divided: Mapping[str, tuple[str, np.ndarray]],
+    *,
+    batch_size: int,
+    seed: int,
+    rows: slice,
+    shape: tuple[int, ...],
+    dtype: Any,
+    tolerated: Tolerance,
+    info: Mapping[str, Any],
+    processor: Any,
+    transform: Transform | None = None,
+) -> Data:
+    """Returns Data of a source.
+
+    Args:
+      source: where the examples come from.
+      parts: its parts, with inputs as a model takes them: of one shape and dtype.
+      divided: what is trained on, evaluated on and tested on; see `divide`.
+      batch_size: rows of a global batch.
+      seed: chooses the order of training.
+      rows: which rows of a global batch this process makes.
+      shape: of an example's inputs.
+      dtype: of inputs.
+      tolerated: what becomes of those that cannot be read.
+      info: what models and tasks are told.
+      processor: raw <-> model.
+      transform: changes each picture of training as it is read.
+    """
+    target = np.zeros((), np.int32 if source.labels else np.float32)
+    empty = {'inputs': np.zeros(shape, dtype), 'targets': target}
+    losses = Losses(tolerated)
+    count = len(source.labels)
+
+    def reader(part: str, losses: Losses) -> Reader:
+        read = parts[part]
+        if isinstance(read, Arrays):
+            read = Arrays(read.inputs.astype(dtype, copy=False), read.targets.astype(target.dtype, copy=False))
+            beyond = (read.targets < 0) | (read.targets >= count) if count else ~np.isfinite(read.targets)
+            if beyond.any():
+                where = int(beyond.argmax())
+                raise _beyond(where, read.targets[where], count)
+            return Reader(read, empty, losses)
+        return Reader(Checked(read, count), empty, losses)
+
+    name, numbers = divided['train']
+    training = Training(reader(name, losses), numbers, batch_size, rows, seed, transform)
+    once = {
+        part: Once(reader(name, Losses(tolerated)), numbers, batch_size, rows).split()
+        for part, (name, numbers) in divided.items()
+        if part != 'train'
+    }
+    told = {'train': len(numbers)} | {part: split.counts['examples'] for part, split in once.items()}
+    summary = say(
+        '{name}: {counts} examples of shape {shape}; fingerprint {fingerprint}',
+        name=source.name,
+        counts=', '.join(f'{part} {count:,}' for part, count in told.items()),
+        shape=' × '.join(map(str, shape)),
+        fingerprint=source.fingerprint[:16],
+    )
+    return Data(
+        batch=training.batch,
+        splits={part: split for part, split in once.items() if not part.startswith('test')},
+        tests={part: split for part, split in once.items() if part.startswith('test')},
+        info=info,
+        processor=processor,
+        fingerprint=source.fingerprint,
+        summary=summary,
+        batches_per_epoch=len(numbers) / batch_size,
+        skipped=losses.before,
+    )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A part whose targets are looked at: a class beyond those that there are makes a bad record."""
+
+    part: Part
+    count: int  # classes; 0: targets are numbers
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, index: int) -> Example:
+        example = self.part[index]
+        target = example['targets']
+        if not (0 <= target < self.count if self.count else np.isfinite(target)):
+            raise _beyond(index, target, self.count)
+        return example
+
+
+def _beyond(number: int, target: Any, count: int) -> BadRecord:
+    record = say('example {number}', number=number)
+    if not count:
+        return BadRecord('{record} has the target {target}, which is no number.', record=record, target=target)
+    return BadRecord(
+        '{record} has the class {target}, and there are classes 0 to {last}.',
+        record=record,
+        target=int(target),
+        last=count - 1,
+    )
+
+
+def target_statistics(source: Source, part: Part, numbers: np.ndarray) -> dict[str, Any]:
+    """Returns what `info` says of the targets: classes and labels, how many of each there are where that is known
+    without reading them all; or mean and deviation of numbers."""
+    targets = part.targets[numbers] if isinstance(part, Arrays) else None
+    if source.labels:
+        counts = (
+            {} if targets is None else {'class_counts': np.bincount(targets, minlength=len(source.labels)).tolist()}
+        )
+        return {'classes': len(source.labels), 'labels': list(source.labels)} | counts
+    if targets is None:
+        targets = np.array([part[number]['targets'] for number in numbers.tolist()])
+    return {
+        'classes': 0,
+        'target_mean': float(targets.mean(dtype=np.float64)),
+        'target_deviation': float(targets.std(dtype=np.float64)) or 1.0,
+    }

@@ -1,0 +1,180 @@
+"""Classification: say which of some classes an example belongs to."""
+
+# b batch, c classes
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.errors import UserError
+from jaxlab.nn.classification_loss import losses
+from jaxlab.nn.mixing import cutmix, mixup
+from jaxlab.task import Batch, Phase, Term, Terms, Tree
+
+WEIGHTS = ('none', 'balanced')
+BLOCK = 32  # raw inputs that are answered at once
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The cross-entropy of the right class.
+
+    A batch holds inputs, uint8 [b h w c] (pictures) or float32 [b f] (rows of a table), targets, int32 [b], and mask,
+    float32 [b]. `make`, below, explains the fields.
+    """
+
+    model: Any  # (inputs, train=…) -> logits [b c]
+    classes: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    label_smoothing: float = 0.0
+    focus: float = 0.0
+    class_weights: tuple[float, ...] = ()
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    phases: tuple[Phase, ...] = (Phase(),)
+
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
+        variables = dict(self.model.init(key, normalised(batch['inputs'], self.mean, self.deviation)))
+        return variables.pop('params'), variables
+
+    def loss(self, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Terms, Tree]:
+        """Returns {'loss': nats of all examples that count, and how many they are}, and new batch statistics."""
+        inputs, mask = normalised(batch['inputs'], self.mean, self.deviation), batch['mask']
+        targets = jax.nn.one_hot(batch['targets'], self.classes, dtype=jnp.float32)
+        drop_key, mix_key = jax.random.split(key)
+        if self.mixup:
+            inputs, targets = mixup(mix_key, inputs, targets, mask, self.mixup)
+        if self.cutmix:
+            inputs, targets = cutmix(jax.random.fold_in(mix_key, 1), inputs, targets, mask, self.cutmix)
+        logits, new = self.model.apply(
+            {'params': params, **extra}, inputs, train=True, mutable=list(extra), rngs={'dropout': drop_key}
+        )
+        weights = jnp.array(self.class_weights or (1.0,) * self.classes)
+        each = targets @ weights  # [b]: what a mistake costs
+        smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / self.classes
+        nats = losses(logits, smooth, gamma=self.focus)
+        return {'loss': Term(jnp.sum(nats * each * mask), jnp.sum(each * mask))}, new
+
+    def predict(self, params: Tree, extra: Tree, batch: Batch) -> dict[str, jax.Array]:
+        """Returns {'logits': float32 [b c]}."""
+        inputs = normalised(batch['inputs'], self.mean, self.deviation)
+        return {'logits': self.model.apply({'params': params, **extra}, inputs)}
+
+    # --- answers ---
+
+    @cached_property
+    def _probabilities(self) -> Any:
+        return jax.jit(lambda params, extra, inputs: jax.nn.softmax(self.predict(params, extra, inputs)['logits']))
+
+    def answers(
+        self, params: Tree, extra: Tree, processor: Any, raws: Sequence[Any], top: int = 1
+    ) -> list[list[tuple[str, float]]]:
+        """Returns the `top` likeliest classes of each raw input with their probabilities, the likeliest first.
+
+        Args:
+          params, extra, processor: of the trained experiment.
+          raws: names of files, pictures, rows of a table: whatever the processor takes.
+          top: how many classes, at most as many as there are.
+
+        Raises:
+          UserError: one of them cannot be read.
+        """
+        found = in_blocks(self._probabilities, params, extra, [processor.encode(raw) for raw in raws])
+        order = np.argsort(-found, axis=1, kind='stable')[:, :top]
+        return [[(processor.labels[i], float(row[i])) for i in best] for row, best in zip(found, order)]
+
+    def answer(self, params: Tree, extra: Tree, processor: Any, raw: Any, **options: Any) -> list[tuple[str, float]]:
+        """Returns what `answers` does, of one raw input."""
+        return self.answers(params, extra, processor, [raw], **options)[0]
+
+
+def in_blocks(function: Any, params: Tree, extra: Tree, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns function(params, extra, {'inputs': …}) of all inputs, computed in blocks of one size or two."""
+    found = []
+    for begin in range(0, len(inputs), BLOCK):
+        rows = np.stack(inputs[begin : begin + BLOCK])
+        missing = 0 if len(inputs) == 1 else BLOCK - len(rows)
+        padded = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
+        found.append(np.asarray(function(params, extra, {'inputs': padded}))[: len(rows)])
+    return np.concatenate(found)
+
+
+def normalised(inputs: jax.Array, mean: Sequence[float], deviation: Sequence[float]) -> jax.Array:
+    """Returns (inputs - mean) / deviation, of the last axis; of uint8 values as parts of 255. At least float32."""
+    scale = 255.0 if inputs.dtype == jnp.uint8 else 1.0
+    dtype = jnp.promote_types(inputs.dtype, jnp.float32) if scale == 1.0 else jnp.zeros(()).dtype
+    # One product and one sum for each value: all else is folded into two constants.
+    slope = np.reciprocal(np.array(deviation) * scale)
+    offset = np.array(mean) / np.array(deviation)
+    return inputs.astype(dtype) * slope.astype(dtype) - offset.astype(dtype)
+
+
+def make(
+    model: Any,
+    info: Mapping[str, Any],
+    *,
+    label_smoothing: float = 0.0,
+    focus: float = 0.0,
+    class_weights: str = 'none',
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
+) -> Classification:
+    """Args:
+      model: as those of `models/` are made: (inputs, train=…) -> logits.
+      info: what the data say of themselves: 'classes', 'mean', 'deviation', and 'class_counts' where it is known.
+      label_smoothing: the part of the probability that all classes share, in [0, 1) (Szegedy et al. 2015).
+      focus: how much less what is right already counts: gamma of the focal loss (Lin et al. 2017); 0: no less.
+      class_weights: 'none', or 'balanced': a class counts as much as any other, however few examples it has.
+      mixup: alpha of mixup (Zhang et al. 2017); 0: none.
+      cutmix: alpha of CutMix (Yun et al. 2019); 0: none.
+
+    Raises:
+      UserError: a value is out of range, or the data have no classes.
+    """
+    if not info['classes']:
+        raise UserError('the targets of these data are numbers, not classes: config.task.name=regression fits them.')
+    if not 0 <= label_smoothing < 1:
+        raise UserError(
+            '{name}={value}: at least 0 and below 1 is wanted, such as 0.1.',
+            name='label_smoothing',
+            value=label_smoothing,
+        )
+    for name, value in {'focus': focus, 'mixup': mixup, 'cutmix': cutmix}.items():
+        if not 0 <= value < 1000:
+            raise UserError('{name}={value}: a number from 0 up is wanted.', name=name, value=value)
+    return Classification(
+        model,
+        info['classes'],
+        tuple(info['mean']),
+        tuple(info['deviation']),
+        label_smoothing,
+        focus,
+        _weights(class_weights, info),
+        mixup,
+        cutmix,
+    )
+
+
+def _weights(class_weights: str, info: Mapping[str, Any]) -> tuple[float, ...]:
+    """Returns what an example of each class counts, () for all the same: in the mean over all examples it is 1."""
+    if class_weights not in WEIGHTS:
+        raise UserError(
+            '{name}={value}: one of {choices} is wanted.',
+            name='class_weights',
+            value=class_weights,
+            choices=', '.join(WEIGHTS),
+        )
+    if class_weights == 'none':
+        return ()
+    if 'class_counts' not in info:
+        raise UserError('class_weights=balanced: how often each class is there is not known of these data.')
+    counts = np.array(info['class_counts'], float)
+    present = counts > 0
+    weights = np.where(present, counts.sum() / (present.sum() * np.where(present, counts, 1)), 0.0)
+    return tuple(weights.tolist())
