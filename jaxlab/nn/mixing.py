@@ -24,8 +24,8 @@ def mixup(key: jax.Array, inputs: jax.Array, targets: jax.Array, mask: jax.Array
 
 
 def cutmix(key: jax.Array, inputs: jax.Array, targets: jax.Array, mask: jax.Array, alpha: float) -> Mixed:
-    """A rectangle of one picture in another (Yun et al. 2019); its targets are mixed by the areas. Arguments as `mixup`,
-    inputs [b h w channels]."""
+    """A rectangle of one picture in another (Yun et al. 2019); its targets are mixed by the areas. Arguments as of
+    `mixup`, inputs [b h w channels]."""
     share_key, *place_keys = jax.random.split(key, 3)
     side = jnp.sqrt(1 - jax.random.beta(share_key, alpha, alpha))
     inside = jnp.ones((), bool)

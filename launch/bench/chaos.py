@@ -7,7 +7,7 @@
 Trains configs/transformer.py:tiny once unbroken. Then, in each of `runs` runs, processes are killed without warning
 (SIGKILL) at moments that are drawn by seed: at any time after their start, or at one of the points of a run that
 `jaxlab.trust.faults` names, such as between the commit of a checkpoint and its manifest. After its share of kills a run
-goes to its end. In as many runs more, processes are asked to end (SIGTERM, SIGINT) at any time.
+goes to its end. In other runs processes are asked to end (SIGTERM, SIGINT) at any time.
 
 What must be: every row of metrics.jsonl and the parameters are those of the unbroken run; a start resumes wherever a
 checkpoint is; what is done again is at most the save interval for each kill; a stop saves the step it is at.
@@ -243,12 +243,14 @@ def run(place: Place, kills: int, signals: int, runs: int, seed: int) -> dict[st
         assert code == 0, output
     longest = time.monotonic() - since
     wanted = digest(unbroken)
-    result: dict[str, Any] = {'steps': STEPS, 'save_every': EVERY, 'runs': runs, 'seed': seed}
+    result: dict[str, Any] = {'steps': STEPS, 'save_every': EVERY, 'seed': seed}
     for name, break_off, count in (('kills', kill, kills), ('signals', stop, signals)):
         every: list[Found] = []
-        for number in range(runs if count else 0):
+        # A run that reaches its end before all its signals came is over: others take what is left.
+        while (left := count - sum(found.breaks for found in every)) > 0 and len(every) < 10 * runs:
+            number = len(every)
             workdir = place.folder / 'runs' / f'{name}_{number}'
-            found = break_off(place, workdir, count // runs, choose, longest)
+            found = break_off(place, workdir, min(-(-count // runs), left), choose, longest)
             if not found.wrong and digest(workdir) != wanted:
                 found.wrong.append('rows or parameters differ from the unbroken run')
             every.append(found)
@@ -261,6 +263,7 @@ def run(place: Place, kills: int, signals: int, runs: int, seed: int) -> dict[st
                 moments[point] = moments.get(point, 0) + times
         waited = sorted(second for found in every for second in found.seconds)
         result[name] = {
+            'runs': len(every),
             'count': sum(found.breaks for found in every),
             'runs_equal_to_the_unbroken_one': sum(not found.wrong for found in every),
             'starts_that_resumed': sum(len(found.resumed) for found in every),
@@ -284,7 +287,7 @@ def main() -> None:
     parsed, flags = parser.parse_known_args()
     place = Place(parsed.folder.absolute(), tuple(flags))
     result = run(place, parsed.kills, parsed.signals, parsed.runs, parsed.seed)
-    print(record.write('chaos', result))
+    print(record.write('chaos' if parsed.kills else 'chaos_signals', result))
     if wrong := [line for name in ('kills', 'signals') for line in result[name]['wrong']]:
         raise SystemExit('\n'.join(wrong))
 

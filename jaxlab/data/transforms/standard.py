@@ -34,7 +34,7 @@ def make(
     cutout: int = 0,
     fill: int = 0,
 ) -> Transform | None:
-    """Returns a transform that does, in the order of these arguments, what they ask for; None where they ask for nothing.
+    """Returns a transform that does, in the order of these arguments, what they ask for; None: for nothing.
 
     Args:
       random_resized_crop: a random part becomes the whole, whose area is at least this share of the picture's, such as
