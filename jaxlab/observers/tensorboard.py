@@ -32,7 +32,8 @@ class TensorBoard:
     _writer: Any = None
 
     def start(self, run: Run) -> None:
-        self._folder, self._start, self._flushed = run.workdir / 'tensorboard', run.start, 0.0
+        self._folder, self._flushed = run.workdir / 'tensorboard', 0.0
+        self._last = run.start, not run.best.owed  # what stands; see `lines.stands`
         self._spools = not place.can(self._folder).append
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
@@ -50,12 +51,13 @@ class TensorBoard:
         self._write(step, summary.text('sample', lines))
 
     def back(self, step: int) -> None:
-        self._start = step
-        if self._writer:
-            self._writer.close()
-            self._upload()
-            self._writer = None
-            self._cut(step)
+        if self._writer is None:  # nothing is cut yet
+            self._last = min(self._last, (step, True))
+            return
+        self._writer.close()
+        self._upload()
+        self._writer, self._last = None, (step, True)
+        self._cut(self._last)
 
     def end(self, step: int) -> None:
         if self._writer:
@@ -67,7 +69,7 @@ class TensorBoard:
         if self._writer is None:
             self._spool = place.spool(self._folder.parent, self._folder.name)
             self._spool.mkdir(exist_ok=True)
-            self._cut(self._start)
+            self._cut(self._last)
             from tensorboardX.event_file_writer import EventsWriter
 
             # Named after the process too: two starts within one second would otherwise write over each other.
@@ -87,19 +89,19 @@ class TensorBoard:
         have = {(event.step, lines.kind(value.tag for value in event.summary.value)) for event in found}
         for row in lines.rows(self._folder.parent / 'metrics.jsonl'):
             step = row.pop('step')
-            if step <= self._start and (step, lines.kind(row)) not in have:
+            if lines.stands(step, row, self._last) and (step, lines.kind(row)) not in have:
                 self._add(step, summary_of(row))
 
-    def _cut(self, step: int) -> None:
+    def _cut(self, last: lines.Position) -> None:
         for file in place.entries(self._folder):
             if '.tfevents.' not in file.name:
                 continue
             if not self._spools:
-                cut(file, step)
+                cut(file, last)
                 continue
             spooled = self._spool / file.name
             spooled.write_bytes(before := file.read_bytes())
-            cut(spooled, step)
+            cut(spooled, last)
             if not spooled.exists():
                 place.remove(file)
             elif spooled.stat().st_size < len(before):
@@ -130,11 +132,11 @@ def import_without_torch() -> None:
             del sys.modules['torch']
 
 
-def cut(file: Path, step: int) -> None:
-    """Cuts a file of events before the first one after `step`, or before half of a last one; an empty file goes."""
+def cut(file: Path, last: lines.Position) -> None:
+    """Cuts a file of events before the first one after `last`, or before half of a last one; an empty file goes."""
     kept = end = 0
     for position, event in events(file):
-        if event.step > step:
+        if not lines.stands(event.step, (value.tag for value in event.summary.value), last):
             break
         end = position
         kept += event.HasField('summary')

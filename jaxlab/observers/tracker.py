@@ -7,7 +7,8 @@ from jaxlab.trust.lines import Lines
 
 
 class Tracker:
-    """Appends every row; a resumed run first cuts the rows that lie after the step it resumes from.
+    """Appends every row; a resumed run first cuts the rows that lie after the step it resumes from, and its evaluation
+    where that is still owed.
 
     Nothing is lost while the disk takes no rows, and no checkpoint counts before the rows up to it are written.
     """
@@ -16,7 +17,7 @@ class Tracker:
 
     def start(self, run: Run) -> None:
         self._lines = Lines(run.workdir / 'metrics.jsonl')
-        self._lines.start(run.start)
+        self._lines.start(run.start, run.best.owed)
         run.kept.append(self._lines.flush)
 
     def row(self, step: int, row: Mapping[str, float]) -> None:

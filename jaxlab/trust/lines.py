@@ -21,6 +21,8 @@ from jaxlab.trust.writes import Patience
 PIECE = 1 << 20  # bytes of a full piece
 UPLOAD = 30.0  # seconds between two uploads
 
+Position = tuple[int, bool]  # the last step that stands, and whether its evaluation does
+
 
 class Lines:
     """Rows that are added in the order of their steps.
@@ -40,18 +42,22 @@ class Lines:
         self._there: Disk | Pieces = Disk(file) if place.can(file).append else Pieces(file)
         self._patience = Patience(file, clock)
         self._waiting: list[tuple[int, bytes]] = []  # rows that are not written yet
-        self._back: int | None = None  # the step that what is written must be cut back to, first of all
+        self._back: Position | None = None  # what is written must be cut back to it, first of all
         self._step = 0
         self._uploaded = clock()
         self._writing = threading.RLock()  # the checkpoint's thread writes too
 
-    def start(self, step: int) -> None:
+    def start(self, step: int, owed: bool = False) -> None:
         """Begins after `step`: what a killed run wrote of later steps goes, and half lines with it.
+
+        Args:
+          step: the last one that stands.
+          owed: whether it is still to be evaluated; see `stands`.
 
         Raises:
           UserError: see `Patience`.
         """
-        self.back(step)
+        self._cut_back((step, not owed))
 
     def add(self, step: int, row: Mapping[str, float]) -> None:
         """Adds a row. Where it cannot be written it waits, and is tried again with later ones.
@@ -69,10 +75,13 @@ class Lines:
 
     def back(self, step: int) -> None:
         """What was added of steps after `step` did not happen."""
+        self._cut_back((step, True))
+
+    def _cut_back(self, last: Position) -> None:
         with self._writing:
-            self._step = step
-            self._waiting = [(at, data) for at, data in self._waiting if at <= step]
-            self._back = step if self._back is None else min(self._back, step)
+            self._step = last[0]
+            self._waiting = [(at, data) for at, data in self._waiting if at <= last[0]]
+            self._back = last if self._back is None else min(self._back, last)
             self._try()
 
     def flush(self) -> None:
@@ -120,13 +129,13 @@ class Disk:
         self._descriptor = -1
         self._end = 0  # bytes of whole lines
 
-    def cut(self, step: int) -> None:
-        """Cuts the file back to the rows up to `step`. A crash on the way leaves the old file or the new one."""
+    def cut(self, last: Position) -> None:
+        """Cuts the file back to the rows up to `last`. A crash on the way leaves the old file or the new one."""
         self.close()
         old = read(self._file)
-        new = kept(old, step, self._file)
+        new = kept(old, last, self._file)
         if old != new:
-            faults.reach('log_cut', step)
+            faults.reach('log_cut', last[0])
             if old.startswith(new):
                 os.truncate(self._file, len(new))  # wants no room on a disk that is full
                 place.flush(self._file)
@@ -165,10 +174,10 @@ class Pieces:
         self._file, self._folder = file, folder_of(file)
         self._number, self._last = 1, b''
 
-    def cut(self, step: int) -> None:
-        """Cuts back to the rows up to `step`, from the end: a crash on the way leaves a beginning of the old rows."""
+    def cut(self, last: Position) -> None:
+        """Cuts back to the rows up to `last`, from the end: a crash on the way leaves a beginning of the old rows."""
         old = pieces(self._folder)
-        new = kept(b''.join(piece.read_bytes() for piece in old), step, self._file)
+        new = kept(b''.join(piece.read_bytes() for piece in old), last, self._file)
         parts = list(split(new))
         for piece in reversed(old[len(parts) :]):
             place.remove(piece)
@@ -247,8 +256,8 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) and type(row.get('step')) is int else None
 
 
-def kept(data: bytes, step: int, file: Path) -> bytes:
-    """Returns the lines of the rows up to `step`, in the order of steps; of two of one step and kind, the later.
+def kept(data: bytes, last: Position, file: Path) -> bytes:
+    """Returns the lines of the rows up to `last`, in the order of steps; of two of one step and kind, the later.
 
     Half of a last line, which a killed process leaves, goes without a word. Other lines that are no rows (a power cut
     leaves zeros, a bad disk anything) are a warning.
@@ -260,7 +269,7 @@ def kept(data: bytes, step: int, file: Path) -> bytes:
         line = line.strip(b'\0')
         if (row := parsed(line)) is None:
             damaged.append(number)
-        elif row['step'] <= step:
+        elif stands(row['step'], row, last):
             found[row['step'], kind(row)] = line
     if damaged:
         told = say(
@@ -271,6 +280,15 @@ def kept(data: bytes, step: int, file: Path) -> bytes:
         )
         print(told, flush=True)
     return b''.join(line + b'\n' for _, line in sorted(found.items(), key=lambda item: item[0][0]))
+
+
+def stands(step: int, names: Iterable[str], last: Position) -> bool:
+    """Whether what was told of `step`, under such names, stands where training goes on after `last`.
+
+    A run that was asked to end while it evaluated a step is saved at it, and owes the evaluation. What a start that was
+    killed meanwhile has told of it is told once more.
+    """
+    return step < last[0] or (step == last[0] and (last[1] or not kind(names) & {'eval', 'sample'}))
 
 
 def kind(names: Iterable[str]) -> frozenset[str]:

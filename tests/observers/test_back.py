@@ -87,7 +87,7 @@ def test_an_observer_that_stays_is_noticed(tmp_path, monkeypatch, make, read):
 def test_events_are_cut_at_once(tmp_path):
     """And not only when the next row comes: a TensorBoard that runs shows what happened."""
     observer = TensorBoard()
-    observer.start(types.SimpleNamespace(workdir=tmp_path, start=0))
+    observer.start(types.SimpleNamespace(workdir=tmp_path, start=0, best=Best()))
     told([observer], range(1, 18))
     observer.back(12)
     assert max(step for step, *_ in board(tmp_path)) == 12
@@ -96,11 +96,11 @@ def test_events_are_cut_at_once(tmp_path):
 def test_a_resumed_run_that_goes_back_further(tmp_path):
     """It resumed at 12, and nothing was written since: the next event still finds the old ones cut."""
     observer = TensorBoard()
-    observer.start(types.SimpleNamespace(workdir=tmp_path, start=0))
+    observer.start(types.SimpleNamespace(workdir=tmp_path, start=0, best=Best()))
     told([observer], range(1, 18))
     observer.end(17)
     observer = TensorBoard()
-    observer.start(types.SimpleNamespace(workdir=tmp_path, start=12))
+    observer.start(types.SimpleNamespace(workdir=tmp_path, start=12, best=Best()))
     observer.back(10)
     told([observer], range(11, 12))
     observer.end(11)

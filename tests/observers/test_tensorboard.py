@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxlab.best import Best
 from jaxlab.observers import tensorboard as tensorboards
 from jaxlab.observers.tensorboard import TensorBoard, cut, events
 from jaxlab.observers.tracker import Tracker
@@ -15,7 +16,7 @@ from jaxlab.observers.tracker import Tracker
 
 def run(workdir: Path, start: int = 0):
     workdir.mkdir(exist_ok=True)
-    return types.SimpleNamespace(workdir=workdir, start=start, kept=[])
+    return types.SimpleNamespace(workdir=workdir, start=start, best=Best(), kept=[])
 
 
 def told(workdir, steps, start=0, end=True, observers=()):
@@ -90,7 +91,7 @@ def test_no_row_comes_twice_after_kills(tmp_path):
 def test_what_a_killed_process_had_not_flushed_is_added(tmp_path):
     told(tmp_path / 'run', range(1, 9), observers=[Tracker()])
     for file in (tmp_path / 'run' / 'tensorboard').iterdir():
-        cut(file, 4)  # as if killed
+        cut(file, (4, True))  # as if killed
     told(tmp_path / 'run', range(9, 12), start=8, observers=[Tracker()])
     assert equal(read(tmp_path / 'run')[0], lines(tmp_path / 'run'))
 
@@ -116,8 +117,9 @@ def test_nothing_is_written_or_imported_before_the_first_row(tmp_path, fresh):
     assert not (tmp_path / 'run' / 'tensorboard').exists()
     program = """if True:
         import sys, types, pathlib
+        from jaxlab.best import Best
         from jaxlab.observers.tensorboard import TensorBoard
-        TensorBoard().start(types.SimpleNamespace(workdir=pathlib.Path('.'), start=0))
+        TensorBoard().start(types.SimpleNamespace(workdir=pathlib.Path('.'), start=0, best=Best()))
         print('tensorboardX' in sys.modules)
     """
     assert fresh('-c', program).stdout == 'False\n'
@@ -126,9 +128,10 @@ def test_nothing_is_written_or_imported_before_the_first_row(tmp_path, fresh):
 def test_torch_is_not_imported_with_it(tmp_path, fresh):
     program = """if True:
         import sys, types, pathlib
+        from jaxlab.best import Best
         from jaxlab.observers.tensorboard import TensorBoard
         board = TensorBoard()
-        board.start(types.SimpleNamespace(workdir=pathlib.Path(sys.argv[1]), start=0))
+        board.start(types.SimpleNamespace(workdir=pathlib.Path(sys.argv[1]), start=0, best=Best()))
         board.row(1, {'train/loss': 1.0})
         board.sample(1, 'text')
         board.end(1)
@@ -142,9 +145,9 @@ def test_cutting_leaves_whole_files_alone(tmp_path):
     told(tmp_path / 'run', range(1, 11))
     (file,) = (tmp_path / 'run' / 'tensorboard').iterdir()
     before = file.read_bytes()
-    cut(file, 10)
+    cut(file, (10, True))
     assert file.read_bytes() == before
-    cut(file, 9)
+    cut(file, (9, True))
     assert before.startswith(file.read_bytes()) and [event.step for _, event in events(file)][-1] == 9
 
 

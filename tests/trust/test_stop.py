@@ -10,8 +10,9 @@ import pytest
 import jaxlab
 from jaxlab import train as loop
 from jaxlab.best import Best
+from jaxlab.observers.tensorboard import TensorBoard, events
 from jaxlab.observers.tracker import Tracker
-from jaxlab.trust import faults, manifest
+from jaxlab.trust import faults, lines, manifest
 from jaxlab.trust.stop import Stop
 from tests.experiments import Recorder, parameters, rows, tiny
 
@@ -27,7 +28,7 @@ def config(corpus):
 
 def train(config, workdir):
     looks = Recorder()
-    return loop.train(config, workdir, [Tracker(), looks]), looks
+    return loop.train(config, workdir, [Tracker(), TensorBoard(), looks]), looks
 
 
 @pytest.fixture(scope='module')
@@ -76,6 +77,34 @@ def test_what_is_owed_is_noticed(config, unbroken, tmp_path, monkeypatch):
     monkeypatch.setattr(Best, 'resumed', lambda best, record: best)
     with pytest.raises(AssertionError):
         test_a_signal_at_any_moment(config, unbroken, tmp_path, 'evaluate', 4, 4)
+
+
+def board(workdir):
+    """What TensorBoard shows: [(step, name)], without what measures time."""
+    found = [event for file in sorted((workdir / 'tensorboard').iterdir()) for _, event in events(file)]
+    return [(event.step, value.tag) for event in found for value in event.summary.value if 'second' not in value.tag]
+
+
+def test_what_is_owed_is_told_once(config, unbroken, tmp_path):
+    """Also where the start that paid it was killed before that was saved."""
+    with faults.fail_at('evaluate', 4, 'sigterm'):
+        train(config, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Checkpoints, 'save', lambda *arguments, again: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(config, tmp_path)
+    assert rows(tmp_path)[-1]['step'] == 4 and 'eval/held_out/loss' in rows(tmp_path)[-1]
+    code, looks = train(config, tmp_path)
+    assert code == 0 and looks.run.start == 4
+    assert rows(tmp_path) == rows(unbroken[0])
+    assert sorted(board(tmp_path)) == sorted(board(unbroken[0]))
+
+
+def test_what_is_told_twice_is_noticed(config, unbroken, tmp_path, monkeypatch):
+    """The mutant of rows that stand though their evaluation is owed."""
+    monkeypatch.setattr(lines, 'stands', lambda step, names, last: step <= last[0])
+    with pytest.raises(AssertionError):
+        test_what_is_owed_is_told_once(config, unbroken, tmp_path)
 
 
 def test_while_it_waits_for_data(config, unbroken, tmp_path, monkeypatch):
