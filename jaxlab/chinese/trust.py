@@ -47,6 +47,7 @@ TABLE: dict[str, str] = {
     ),
     '{file} is written again, and no row is missing': '{file} 已恢复写入，没有缺少任何一行',
     'warning: {file} could not be written ({error}); training goes on': '警告：{file} 未能写入（{error}）；训练继续',
+    'warning: nothing more can be printed ({error}); training goes on': '警告：无法再打印任何内容（{error}）；训练继续',
     'warning: {file}: {count} lines could not be read and are left out, the first of them line {number}': (
         '警告：{file}：有 {count} 行无法读取，已略去，其中第一处是第 {number} 行'
     ),

@@ -1,13 +1,16 @@
 """Writes that fail: a disk that is full, read-only or broken, a store that is out of reach.
 
 What a run can do without is a warning. What it cannot do without waits in memory, and is tried again after longer and
-longer pauses, until it has failed too often.
+longer pauses, until it has failed too often. Printing is what it can do without most easily.
 """
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 from jaxlab.errors import UserError
 from jaxlab.messages import say
@@ -80,6 +83,52 @@ class Optional:
             if _is_told(self._failed):
                 about = {'file': what, 'error': error.strerror or error}
                 _tell(say('warning: {file} could not be written ({error}); training goes on', **about))
+
+
+class Tolerant:
+    """A stream to print to that never raises an OSError: what it does not take is lost, and `other` says so, once."""
+
+    def __init__(self, stream: TextIO, other: TextIO) -> None:
+        self._stream, self._other, self._told = stream, other, False
+
+    def write(self, text: str) -> int:
+        with self._trying():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._trying():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                said = say('warning: nothing more can be printed ({error}); training goes on', error=error.strerror)
+                with suppress(OSError):
+                    print(f'jaxlab: {said}', file=self._other, flush=True)
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """A context in which a full disk, or a reader that has gone, ends nothing by being printed to."""
+    streams = out, error = sys.stdout, sys.stderr
+    with (
+        redirect_stdout(cast(TextIO, Tolerant(out, error))),
+        redirect_stderr(cast(TextIO, Tolerant(error, out))),
+    ):
+        yield
+    for stream in streams:
+        try:
+            stream.flush()
+        except OSError:  # or Python fails over what is left to print, at its exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _tell(text: str) -> None:

@@ -30,6 +30,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from jaxlab.trust import writes
+
+    with writes.printing():
+        return run_aloud(parsed)
+
+
+def run_aloud(parsed: argparse.Namespace) -> int:
+    """Trains, and says so."""
     from jaxlab.trust.ledger import Ledger
 
     ledger = Ledger()  # from here on every moment counts, imports included
