@@ -1,7 +1,7 @@
 """Scores of a model on a split: used while training and by the evaluate verb."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +78,22 @@ def make_evaluate(task: Task, scores: Scores, accumulate: int = 1) -> Evaluate:
         return found
 
     return evaluate
+
+
+class Probabilities:
+    """What `jaxlab.assessment` is made of, as a score over rows: it finds the rows themselves, and {} where what the
+    task predicts is no class for each row."""
+
+    better: ClassVar[dict[str, str]] = {}
+
+    def rows(self, outputs: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
+        logits = outputs.get('logits')
+        if logits is None or logits.ndim != 2:
+            return {}
+        return {'probabilities': jax.nn.softmax(logits, axis=-1), 'targets': batch['targets']}
+
+    def finish(self, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {'rows': rows if 'targets' in rows else {}}
 
 
 def counts(batch: Batch) -> jax.Array:

@@ -5,25 +5,27 @@ print(lab('import', tokens=100))
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
 from jaxlab import config_text, determinism
 from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
-from jaxlab.data.stream import Data, prefetch, whole
+from jaxlab.data.stream import Data, Split, prefetch, whole
 from jaxlab.errors import UserError, nearest
-from jaxlab.evaluation import count, make_evaluate, make_scores
+from jaxlab.evaluation import Probabilities, count, make_evaluate, make_scores
 from jaxlab.messages import say
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
+from jaxlab.scores import RowScore
 from jaxlab.task import Tree
 from jaxlab.trust import place
 
@@ -144,7 +146,36 @@ class Experiment:
         Raises:
           UserError: there is no such split, or the data cannot be read.
         """
-        data, config = make_data(self.config, self.mesh, self.processor)
+        return self._evaluate(split, batches, [])[0]
+
+    def assess(self, split: str = '', batches: int = 0) -> tuple[dict[str, Any], dict[str, Any], list[np.ndarray]]:
+        """Returns what `evaluate` does and, of a classification, what no single number tells.
+
+        Returns:
+          the scores, as `evaluate` returns them;
+          what `jaxlab.assessment.assess` says of all rows that count: {} where this is no classification;
+          the pictures of its 'wrong' rows, uint8 [h w c] each: [] where the inputs are no pictures.
+
+        Raises:
+          UserError: as `evaluate`.
+        """
+        from jaxlab import assessment
+
+        data, _ = made = make_data(self.config, self.mesh, self.processor)
+        if not data.info.get('classes'):
+            return self._evaluate(split, batches, [], made)[0], {}, []
+        found, part = self._evaluate(split, batches, [Probabilities()], made)
+        if not (rows := found.pop('rows')):
+            return found, {}, []
+        labels = data.info.get('labels', ())
+        told = assessment.assess(rows['probabilities'], rows['targets'], labels, rows['number'])
+        return found, told, pictures(part, [one['number'] for one in told['wrong']])
+
+    def _evaluate(
+        self, split: str, batches: int, more: list[RowScore], made: tuple[Data, ConfigDict] | None = None
+    ) -> tuple[dict[str, Any], Split]:
+        """Returns what `evaluate` does, and what `more` scores find; and the split."""
+        data, config = made or make_data(self.config, self.mesh, self.processor)
         parts = {**data.splits, **data.tests}
         split = split or next(iter(parts), '')
         if split not in parts:
@@ -165,12 +196,28 @@ class Experiment:
         part = parts[split]
         place = partial(layout.place, shardings=layout.batch_sharding(self.mesh))
         with jax.set_mesh(self.mesh):
-            evaluate = make_evaluate(self.task, make_scores(config.evaluate.scores, data.info), config.accumulate)
+            scores = [*make_scores(config.evaluate.scores, data.info), *more]
+            evaluate = make_evaluate(self.task, scores, config.accumulate)
             wanted = count(part, batches)
             found = evaluate(self.params, self.extra, map(place, prefetch(part.batch, 0, wanted)))
         if wanted == part.batches:
             found |= part.counts
-        return {'split': split, **found}
+        return {'split': split, **found}, part
+
+
+def pictures(part: Split, numbers: Collection[int]) -> list[np.ndarray]:
+    """Returns the inputs of rows of a split by their numbers, where these are pictures, uint8 [h w c], and this process
+    reads them all; else []."""
+    if jax.process_count() > 1:
+        return []
+    found: dict[int, np.ndarray] = {}
+    size = len(part.batch(0)['mask'])
+    for n in sorted({number // size for number in numbers}):
+        inputs = part.batch(n).get('inputs', np.zeros(0))
+        if inputs.dtype != np.uint8 or inputs.ndim != 4:
+            return []
+        found |= {number: np.array(inputs[number % size]) for number in numbers if number // size == n}
+    return [found[number] for number in numbers]
 
 
 def load(

@@ -2,6 +2,7 @@
 
 from jaxlab.chinese import (
     data,
+    evaluation,
     examples,
     experiments,
     picture,
@@ -24,6 +25,7 @@ CHINESE: dict[str, str] = {
     **experiments.TABLE,
     **trust.TABLE,
     **replay.TABLE,
+    **evaluation.TABLE,
     **examples.TABLE,
     **picture.TABLE,
     **pictures.TABLE,

@@ -5,6 +5,7 @@ fit.py                             is it over-fitting?
 pictures.py                        curves, by matplotlib
 words.py                           every sentence, in both languages
 learning.py, facts.py, page.py     the page of one run
+evaluation.py, assessment.py       what the verb `evaluate` found of a classification
 comparison.py                      the page of several
 html.py, document.py, page.css, page.js
 """
@@ -58,7 +59,8 @@ def place(found: Sequence[Path]) -> Path:
 
 def inputs(found: Sequence[Path]) -> list[Path]:
     """Returns the files and folders that a page of these workdirs is made from."""
-    return [workdir / name for workdir in found for name in ('metrics.jsonl', 'runs.json', 'config.json', 'samples')]
+    names = ('metrics.jsonl', 'runs.json', 'config.json', 'samples', 'evaluations')
+    return [workdir / name for workdir in found for name in names]
 
 
 def _read(found: Sequence[Path]) -> list[Record]:

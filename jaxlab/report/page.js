@@ -99,7 +99,8 @@ function reads(svg) {
     line.setAttribute('x1', x);
     line.setAttribute('x2', x);
     svg.append(line);
-    note.replaceChildren(`${Math.round(x0 + (x - left) / (right - left) * (x1 - x0)).toLocaleString('en')}`);
+    const at = x0 + (x - left) / (right - left) * (x1 - x0);
+    note.replaceChildren(x1 - x0 > 1 ? Math.round(at).toLocaleString('en') : at.toFixed(2)); // steps, or rates
     for (const { group, points } of curves) {
       if (group.style.display === 'none' || x < points[0][0] - 6 || x > points.at(-1)[0] + 6) continue;
       const nearest = points.reduce((best, point) => (Math.abs(point[0] - x) < Math.abs(best[0] - x) ? point : best));

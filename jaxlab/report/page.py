@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxlab.report import facts, learning
+from jaxlab.report import evaluation, facts, learning
 from jaxlab.report.document import document, duration, named, number
 from jaxlab.report.fit import held_out_loss
 from jaxlab.report.html import Html, both, join, tag
@@ -16,6 +16,7 @@ def page(record: Record, reload: float = 0) -> str:
         learning.overfitting(record),
         learning.scores(record),
         learning.course(record),
+        evaluation.evaluation(record),
         facts.samples(record),
         facts.times(record),
         facts.again(record),

@@ -18,7 +18,7 @@ from jaxlab.report.html import Html
 from jaxlab.report.record import Series
 
 POINTS = 400  # a curve is drawn through at most three times so many points, however long the run
-SIZES = {'wide': (900, 320), 'narrow': (360, 240), 'small': (300, 170)}  # in pixels of the page
+SIZES = {'wide': (900, 320), 'narrow': (360, 240), 'small': (300, 170), 'square': (300, 280)}  # in pixels of the page
 
 # What a curve may be coloured with: variables of page.css. Matplotlib knows only fixed colours, so each has one that
 # nothing else has, and is put back afterwards.

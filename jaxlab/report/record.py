@@ -281,7 +281,21 @@ def newest(record: Record, key: str, default: Any = '') -> Any:
     return next((run[key] for run in reversed(record.runs) if key in run), default)
 
 
-LOWER = ('loss', 'perplexity', 'bits_per_byte', 'error', 'error_rate', 'wer', 'cer', 'mae', 'mse', 'rmse', 'nll', 'fid')
+LOWER = (
+    'loss',
+    'perplexity',
+    'bits_per_byte',
+    'error',
+    'error_rate',
+    'wer',
+    'cer',
+    'mae',
+    'mse',
+    'rmse',
+    'nll',
+    'fid',
+    'brier',
+)
 HIGHER = ('accuracy', 'precision', 'recall', 'f1', 'auc', 'bleu', 'rouge', 'map', 'iou', 'r2', 'reward', 'return')
 
 

@@ -1,13 +1,21 @@
 """Evaluate a trained experiment on all of its held-out part.
 
 python -m jaxlab.main evaluate --workdir=runs/transformer-1a2b3c4d
+
+Of a classification it also writes evaluations/<split>.json into the workdir: what is confused with what, curves,
+calibration, the surest mistakes; and of pictures a sheet of these, evaluations/<split>_wrong.png. The report shows all.
 """
 
 import argparse
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxlab.messages import say
 from jaxlab.verbs import step
+
+CLASSES = 20  # of so many there is a table on the screen
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,13 +49,98 @@ def run(parsed: argparse.Namespace) -> int:
     from jaxlab.experiment import load
 
     experiment = load(parsed.workdir, step=parsed.step, overrides=parsed.overrides, allow_import=parsed.allow_import)
-    found = experiment.evaluate(parsed.split, parsed.batches)
+    found, assessment, pictures = experiment.assess(parsed.split, parsed.batches)
+    said = write(experiment.workdir, experiment.step, found, assessment, pictures) if assessment else ''
     if parsed.json:
         print(json.dumps({'workdir': str(Path(parsed.workdir)), 'step': experiment.step, **found}))
         return 0
     heading = say('{split} at step {step}', split=found.pop('split'), step=experiment.step)
-    counts = [told(name, found.pop(name)) for name in ('examples', 'documents', 'bytes', 'tokens') if name in found]
+    counts = [told(name, found.pop(name)) for name in COUNTS if name in found]
     print(f'{heading} ({", ".join(counts)})' if counts else heading)
+    width = max([16, *map(len, found)])
     for name, value in found.items():
-        print(f'  {name:16} {value:.4f}')
+        print(f'  {name:{width}} {value:.4f}')
+    if assessment and len(assessment['labels']) <= CLASSES:
+        print('\n'.join(['', *table(assessment)]))
+    if said:
+        print(f'\n{said}')
     return 0
+
+
+COUNTS = ('examples', 'documents', 'bytes', 'tokens')
+
+
+def table(assessment: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of a table: a class a line, and what it was called right and wrong; '-' is not defined."""
+    from jaxlab.observers.screen import cells, pad
+
+    names = ('precision', 'recall', 'f1', 'roc_auc', 'average_precision')
+    lines = [[say('class'), say('rows'), say('precision'), say('recall'), 'F1', 'ROC AUC', say('average precision')]]
+    for label, one in zip(assessment['labels'], assessment['classes'], strict=True):
+        numbers = ['-' if one[name] is None else f'{one[name]:.4f}' for name in names]
+        lines.append([plain(label), f'{one["rows"]:,}', *numbers])
+    widths = [max(cells(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return [
+        '  '.join(
+            ['', pad(line[0], widths[0])]
+            + [' ' * (width - cells(text)) + text for text, width in zip(line[1:], widths[1:], strict=True)]
+        )
+        for line in lines
+    ]
+
+
+def plain(label: str) -> str:
+    """Returns the name of a class as one line shows it: no control characters, and not too long."""
+    shown = ''.join(c if c.isprintable() else '\ufffd' for c in label)
+    return shown if len(shown) <= 24 else shown[:23] + '…'
+
+
+def write(
+    workdir: Path, step: int, found: Mapping[str, Any], assessment: Mapping[str, Any], pictures: Sequence[Any]
+) -> str:
+    """Writes what was found on a split into the workdir; returns where, in words, or why that could not be."""
+    import json
+
+    from jaxlab.trust import place
+
+    split = found['split']
+    file = workdir / 'evaluations' / f'{split}.json'
+    scores = {name: value for name, value in found.items() if isinstance(value, float)}
+    record = {
+        'split': split,
+        'step': step,
+        'complete': any(name in found for name in COUNTS),
+        'scores': {name: value if math.isfinite(value) else None for name, value in scores.items()},
+        **assessment,
+    }
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        place.write(file, json.dumps(record, ensure_ascii=False, allow_nan=False))
+        wrong = file.with_name(f'{split}_wrong.png')
+        if pictures:
+            place.write(wrong, sheet(pictures))
+        else:
+            place.remove(wrong)  # one of before
+    except OSError as error:
+        return say('note: {file} could not be written ({reason})', file=file, reason=error.strerror or error)
+    return say('curves, calibration and the surest mistakes: {file}', file=file)
+
+
+def sheet(pictures: Sequence[Any], columns: int = 6, size: int = 96) -> bytes:
+    """Returns pictures, uint8 [h w c], in rows of `columns` as one PNG file; each is as large as fits `size` pixels."""
+    import io
+
+    from PIL import Image
+
+    cell = size + 4
+    whole = Image.new('RGB', (columns * cell, -(-len(pictures) // columns) * cell), (128, 128, 128))
+    for number, picture in enumerate(pictures):
+        one = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture[..., :3]).convert('RGB')
+        scale = size / max(one.size)
+        how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+        one = one.resize([max(round(scale * side), 1) for side in one.size], how)
+        left, top = number % columns * cell, number // columns * cell
+        whole.paste(one, (left + (cell - one.width) // 2, top + (cell - one.height) // 2))
+    written = io.BytesIO()
+    whole.save(written, 'PNG')
+    return written.getvalue()
