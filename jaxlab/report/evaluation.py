@@ -121,10 +121,13 @@ def _confusion(found: Mapping[str, Any]) -> Html:
                 continue
             x, share = left + j * side, count / sum(line)
             told = tag('title', f'{found["labels"][i]} → {found["labels"][j]}: {count:,}')
-            kind, shade = 'right' if i == j else 'wrong', f'fill-opacity: {0.12 + 0.88 * share:.3f}'
+            kind, shade = (
+                'right' if i == j else 'wrong',
+                f'fill-opacity: {share**0.5:.3f}',
+            )  # so that few mistakes are seen, too
             cells.append(tag('rect', told, x=x, y=y, width=side - 1, height=side - 1, class_=kind, style=shade))
             if side > 20:
-                dark = 'on' if share > 0.45 else False
+                dark = 'on' if share > 0.3 else False
                 at = {'x': f'{x + side / 2:g}', 'y': f'{y + middle:g}'}
                 cells.append(tag('text', short(count), **at, text_anchor='middle', class_=dark))
     width, height = left + side * len(labels) + 40, above + side * len(labels) + 4
@@ -197,4 +200,6 @@ def _label(found: Mapping[str, Any], at: int) -> Html:
 
 
 def _short(label: str, most: int = 24) -> str:
-    return label if len(label) <= most else label[: most - 1] + '…'
+    """Returns a name of at most so many characters: what is too long keeps both ends, which tell it from others."""
+    half = most // 2
+    return label if len(label) <= most else f'{label[: most - half]}…{label[1 - half :]}'
