@@ -52,7 +52,7 @@ def run(parsed: argparse.Namespace) -> int:
     found, assessment, pictures = experiment.assess(parsed.split, parsed.batches)
     said = write(experiment.workdir, experiment.step, found, assessment, pictures) if assessment else ''
     if parsed.json:
-        print(json.dumps({'workdir': str(Path(parsed.workdir)), 'step': experiment.step, **found}))
+        print(json.dumps({'workdir': str(Path(parsed.workdir)), 'step': experiment.step, **finite(found)}))
         return 0
     heading = say('{split} at step {step}', split=found.pop('split'), step=experiment.step)
     counts = [told(name, found.pop(name)) for name in COUNTS if name in found]
@@ -68,6 +68,13 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 COUNTS = ('examples', 'documents', 'bytes', 'tokens')
+
+
+def finite(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values as JSON has them, which knows no NaN: None."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in found.items()
+    }
 
 
 def table(assessment: Mapping[str, Any]) -> list[str]:
@@ -105,12 +112,11 @@ def write(
 
     split = found['split']
     file = workdir / 'evaluations' / f'{split}.json'
-    scores = {name: value for name, value in found.items() if isinstance(value, float)}
     record = {
         'split': split,
         'step': step,
         'complete': any(name in found for name in COUNTS),
-        'scores': {name: value if math.isfinite(value) else None for name, value in scores.items()},
+        'scores': finite({name: value for name, value in found.items() if isinstance(value, float)}),
         **assessment,
     }
     try:
