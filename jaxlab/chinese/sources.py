@@ -90,4 +90,42 @@ TABLE: dict[str, str] = {
     'set="{set}" has no part "train"; --config.data.source.train=… can be any of it: {splits}.': (
         'set="{set}" 没有“train”部分；--config.data.source.train=… 可以是其中任何一个：{splits}。'
     ),
+    # --- prepare ---
+    'Download and prepare the data set of a config, once.': '下载并准备好一个配置的数据集，只需一次。',
+    'the experiment whose data are wanted: a file, with a size after a colon': (
+        '需要数据的实验：一个文件，冒号后面是规模'
+    ),
+    '--config={config}: there is nothing to prepare: config.data.source is not tfds.': (
+        '--config={config}：没有什么要准备的：config.data.source 不是 tfds。'
+    ),
+    '{set} is prepared already: "{folder}"': '{set} 已经准备好了：“{folder}”',
+    'to prepare {set} takes TensorFlow, for this one time: bash launch/setup.sh --extras=prepare\n'
+    "(or: pip install -e '.[prepare]')": (
+        '准备 {set} 需要 TensorFlow，只需这一次：bash launch/setup.sh --extras=prepare\n'
+        "（或 pip install -e '.[prepare]'）"
+    ),
+    'downloading {set}, {size:,.0f} MB, to "{folder}"': '正在下载 {set}，{size:,.0f} MB，到“{folder}”',
+    '{set} is prepared: "{folder}"': '{set} 准备好了：“{folder}”',
+    'set="{set}": TensorFlow Datasets has no builder of this name.{nearest}\n'
+    'The catalogue: https://www.tensorflow.org/datasets/catalog/overview': (
+        'set="{set}"：TensorFlow Datasets 没有这个名字的数据集。{nearest}\n'
+        '目录：https://www.tensorflow.org/datasets/catalog/overview'
+    ),
+    'set="{set}": {error}': 'set="{set}"：{error}',
+    '{set}: a download is damaged, or is not the file it should be ({url}).\n'
+    'Take it away from "{folder}", and give the same command again.': (
+        '{set}：下载的文件已损坏，或不是应有的文件（{url}）。\n请从“{folder}”中移走它，再运行同一条命令。'
+    ),
+    '{set} wants files that are fetched by hand and put into "{folder}":\n{instructions}': (
+        '{set} 需要手工取得一些文件，放进“{folder}”：\n{instructions}'
+    ),
+    '{set}: {host} cannot be reached ({error}). A proxy that can: HTTPS_PROXY=http://…, HTTP_PROXY=http://… Or'
+    ' prepare it on a machine that can, and copy its folder to "{folder}".\n'
+    'Or fetch by hand, and put into "{manual}": {files}': (
+        '{set}：无法连接 {host}（{error}）。如果有代理可用：HTTPS_PROXY=http://…，HTTP_PROXY=http://…；'
+        '或者在能连接的机器上准备好，再把它的文件夹复制到“{folder}”。\n'
+        '或者手工取得以下文件，放进“{manual}”：{files}'
+    ),
+    '{set}: {error}': '{set}：{error}',
+    'and {count:,} more': '另有 {count:,} 个',
 }

@@ -29,17 +29,31 @@ def home(dir: str) -> Path:
     return Path(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets').expanduser()
 
 
+def prepared(set: str, dir: str, version: str) -> Path | None:
+    """Returns the folder of a prepared set, <dir>/<set>/<version>, by default of its newest; None where there is none.
+
+    Raises:
+      UserError: this is no name of a set.
+    """
+    if not re.fullmatch(r'\w+(/[\w.+-]*\w)?', set):
+        raise UserError('set="{set}": the name of a set is wanted, such as mnist or cifar10_1/v6.', set=set)
+    folder = home(dir) / set
+    versions = versions_of(folder)
+    if version:
+        return folder / version if version in versions else None
+    return folder / versions[-1] if versions else None
+
+
 def folder_of(set: str, dir: str, version: str) -> Path:
-    """Returns the folder of a prepared set: <dir>/<set>/<version>.
+    """Returns the folder of a prepared set.
 
     Raises:
       UserError: there is none; it says how to prepare it.
     """
-    if not re.fullmatch(r'\w+(/[\w.+-]*\w)?', set):
-        raise UserError('set="{set}": the name of a set is wanted, such as mnist or cifar10_1/v6.', set=set)
+    if found := prepared(set, dir, version):
+        return found
     root = home(dir)
-    versions = versions_of(root / set)
-    if version and versions and version not in versions:
+    if versions := versions_of(root / set):
         raise UserError(
             'version="{version}" of {set} is not in "{folder}"; {alternatives}',
             version=version,
@@ -47,24 +61,21 @@ def folder_of(set: str, dir: str, version: str) -> Path:
             folder=root,
             alternatives=alternatives(version, versions),
         )
-    if not versions:
-        configurations = [entry.name for entry in entries(root / set) if versions_of(entry)]
-        if configurations:
-            raise UserError(
-                'set="{set}": this set has configurations: set="{set}/{first}"; {alternatives}',
-                set=set,
-                first=configurations[0],
-                alternatives=alternatives('', configurations),
-            )
+    if configurations := [entry.name for entry in entries(root / set) if versions_of(entry)]:
         raise UserError(
-            'set="{set}" is not prepared in "{folder}".{nearest} To prepare it, once:'
-            ' python -m jaxlab.main prepare --config=…\n'
-            'If it lies elsewhere: --config.data.source.dir=…, or the variable TFDS_DATA_DIR.',
+            'set="{set}": this set has configurations: set="{set}/{first}"; {alternatives}',
             set=set,
-            folder=root,
-            nearest=nearest(set, [entry.name for entry in entries(root) if entry.name != 'downloads']),
+            first=configurations[0],
+            alternatives=alternatives('', configurations),
         )
-    return root / set / (version or versions[-1])
+    raise UserError(
+        'set="{set}" is not prepared in "{folder}".{nearest} To prepare it, once:'
+        ' python -m jaxlab.main prepare --config=…\n'
+        'If it lies elsewhere: --config.data.source.dir=…, or the variable TFDS_DATA_DIR.',
+        set=set,
+        folder=root,
+        nearest=nearest(set, [entry.name for entry in entries(root) if entry.name != 'downloads']),
+    )
 
 
 def versions_of(folder: Path) -> list[str]:
