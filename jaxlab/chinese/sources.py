@@ -111,7 +111,7 @@ TABLE: dict[str, str] = {
         'set="{set}"：TensorFlow Datasets 没有这个名字的数据集。{nearest}\n'
         '目录：https://www.tensorflow.org/datasets/catalog/overview'
     ),
-    'set="{set}": {error}': 'set="{set}"：{error}',
+    'set="{set}": {error}': '数据集 set="{set}"：{error}',
     '{set}: a download is damaged, or is not the file it should be ({url}).\n'
     'Take it away from "{folder}", and give the same command again.': (
         '{set}：下载的文件已损坏，或不是应有的文件（{url}）。\n请从“{folder}”中移走它，再运行同一条命令。'

@@ -7,6 +7,9 @@ python -m jaxlab.main prepare --config=configs/mnist.py --config.data.source.set
 import argparse
 import importlib.util
 import re
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from jaxlab.errors import UserError, nearest
 from jaxlab.messages import say
 
 FEW = 8  # files that a message lists
+OUT_OF_REACH = {'RequestException', 'DownloadError', 'URLError', 'ConnectionError', 'TimeoutError'}  # of any library
 PATIENCE = 15  # seconds until a host is taken for one that does not answer
 
 
@@ -107,29 +111,28 @@ def builder_of(tfds: Any, set: str, version: str, root: Path) -> Any:
 
 def knock(known: Mapping[str, Any], downloads: Path) -> None:
     """Raises the error of a first request where no host of a set answers: TFDS itself asks for minutes or hours."""
-    import requests
-
     there = {file.name for file in downloads.rglob('*') if file.is_file()}
-    first = {urlsplit(url).hostname: url for url, info in known.items() if url.startswith('http')}
+    first = {urlsplit(url).hostname: url for url in known if url.startswith('http')}
     if not first or there:  # what was downloaded, or put there by hand, may be enough
         return
-    failed: requests.RequestException | None = None
     for url in first.values():
         try:
-            requests.get(url, stream=True, timeout=PATIENCE).close()
+            urllib.request.urlopen(url, timeout=PATIENCE).close()
             return
-        except requests.RequestException as error:
+        except urllib.error.HTTPError:  # it does answer
+            return
+        except OSError as error:
+            if isinstance(getattr(error, 'reason', None), ssl.SSLError):
+                return  # TFDS has certificates of its own
             failed = error
-    assert failed is not None
+            failed.add_note(url)
     raise failed
 
 
 def told(error: Exception, set: str, builder: Any, manual: Path) -> Exception:
     """Returns the UserError that says what can be done, or the error itself where it is not of the user's world."""
-    import requests
-
     every = list(chain(error))
-    kinds = {type(each).__name__ for each in every}
+    kinds = {kind.__name__ for each in every for kind in type(each).__mro__}
     folder = Path(builder.data_dir)
     if 'NonMatchingChecksumError' in kinds:
         return UserError(
@@ -146,8 +149,7 @@ def told(error: Exception, set: str, builder: Any, manual: Path) -> Exception:
             folder=manual,
             instructions=' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split()),
         )
-    out_of_reach = (requests.RequestException, ConnectionError, TimeoutError)
-    if any(isinstance(each, out_of_reach) for each in every) or kinds & {'DownloadError', 'URLError', 'HTTPError'}:
+    if kinds & OUT_OF_REACH:
         url = url_of(every)
         return UserError(
             '{set}: {host} cannot be reached ({error}). A proxy that can: HTTPS_PROXY=http://…, HTTP_PROXY=http://… Or'
@@ -179,7 +181,7 @@ def url_of(errors: list[BaseException]) -> str:
     for error in errors:
         if (request := getattr(error, 'request', None)) is not None and request.url:
             return request.url
-    text = ' '.join(str(error) for error in errors)
+    text = ' '.join(' '.join([str(error), *getattr(error, '__notes__', ())]) for error in errors)
     if found := re.search(r'https?://[^\s,\'"<>]+', text):
         return found[0].rstrip('.')
     if found := re.search(r"HTTPS?ConnectionPool\(host='([^']+)'.*?url: (\S+)", text):
