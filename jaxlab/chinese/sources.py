@@ -128,4 +128,58 @@ TABLE: dict[str, str] = {
     ),
     '{set}: {error}': '{set}：{error}',
     'and {count:,} more': '另有 {count:,} 个',
+    # --- tables ---
+    'path is not set: give a .csv file.': '没有设置 path：请给出一个 .csv 文件。',
+    'kind="{kind}": {alternatives}': 'kind="{kind}"：没有这个选择；{alternatives}',
+    'header="{header}": {alternatives}': 'header="{header}"：没有这个选择；{alternatives}',
+    'separator="{separator}": one character is wanted, or tab.': 'separator="{separator}"：应为一个字符，或 tab。',
+    'shape={shape}: (height, width, channels) is wanted, such as (28,28,1).': (
+        'shape={shape}：应为高、宽、通道数，例如 (28,28,1)。'
+    ),
+    '{argument}: "{path}" has no column "{name}"; {alternatives}': (
+        '{argument}：“{path}”里没有“{name}”这一列；{alternatives}'
+    ),
+    'ignore: "{name}" is the target.': 'ignore：“{name}”是目标列。',
+    'shape={shape}: these are {wanted:,} pixels, and a row of "{path}" has {count:,}.': (
+        'shape={shape}：这是 {wanted:,} 个像素，而“{path}”的一行有 {count:,} 个。'
+    ),
+    '"{path}" has no column "{name}", which the training part has.': '“{path}”里没有“{name}”这一列，而训练部分有。',
+    '"{path}" has {count} columns, and the training part has {wanted}.': (
+        '“{path}”有 {count} 列，而训练部分有 {wanted} 列。'
+    ),
+    '"{path}" has no line of data.': '“{path}”里没有数据行。',
+    'target: the column "{column}" has one class only: "{name}".': 'target：“{column}”这一列只有一个类别：“{name}”。',
+    'note: {name}: {count:,} cells are missing: a number becomes the median of its column, a category none': (
+        '注意：{name}：缺少 {count:,} 个值：数字取所在列的中位数，类别则都不取'
+    ),
+    '{key}: there is no file "{path}" (looked from "{here}").': '{key}：没有文件“{path}”（当前文件夹是“{here}”）。',
+    '{record}: {why}.\nMend it, or leave such records out: --config.data.bad=skip': (
+        '{record}：{why}。\n请修好它，或略去这样的记录：--config.data.bad=skip'
+    ),
+    '"{path}" is not UTF-8 text, after line {number:,}. Convert it first, for example:'
+    ' iconv -f GB18030 -t UTF-8 old.csv > new.csv': (
+        '“{path}”在第 {number:,} 行之后不是 UTF-8 文本。请先转换编码，例如：iconv -f GB18030 -t UTF-8 old.csv > new.csv'
+    ),
+    '"{path}" is damaged after line {number:,} ({error}).': '“{path}”在第 {number:,} 行之后已损坏（{error}）。',
+    '"{path}" is empty: it has no line of data.': '“{path}”是空的，没有数据行。',
+    '"{path}" has one column only; what stands between columns: --config.data.source.separator="{separator}".': (
+        '“{path}”只有一列；列与列之间的分隔符：--config.data.source.separator="{separator}"。'
+    ),
+    '"{path}" has two columns of the name "{name}".': '“{path}”有两列都叫“{name}”。',
+    '{count} cells instead of {wanted}': '有 {count} 个值，而不是 {wanted} 个',
+    'pixels are whole numbers from 0 to 255': '像素应为 0 到 255 的整数',
+    'the column "{column}" is empty in the training part; leave it out: --config.data.source.ignore=("{column}",)': (
+        '训练部分中“{column}”这一列是空的；请略去它：--config.data.source.ignore=("{column}",)'
+    ),
+    'the column "{column}" has {count:,} different words, more than {most:,}; leave it out:'
+    ' --config.data.source.ignore=("{column}",)': (
+        '“{column}”这一列有 {count:,} 个不同的词，超过 {most:,} 个；请略去它：--config.data.source.ignore=("{column}",)'
+    ),
+    '"{cell}" in the column "{column}" is no number (is it one of categories?'
+    ' --config.data.source.categorical=("{column}",))': (
+        '“{column}”这一列中的“{cell}”不是数字（它是类别列吗？--config.data.source.categorical=("{column}",)）'
+    ),
+    'the target "{column}" is missing': '缺少目标“{column}”',
+    'the training part has no class "{name}"': '训练部分没有类别“{name}”',
+    'the target "{name}" is no number': '目标“{name}”不是数字',
 }
