@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlab.data.picture_files import MOST_PIXELS, pixels
+from jaxlab.data.picture_files import MOST_PIXELS, array_of, image_of, pixels
 from jaxlab.data.processors import save_assets
 from jaxlab.errors import UserError, alternatives
 
@@ -97,9 +97,7 @@ class Picture:
             return picture
         if channels == 1:
             return np.repeat(picture, 3, axis=-1)
-        from PIL import Image
-
-        return np.array(Image.fromarray(picture).convert('L'))[..., None]  # 0.299 red, 0.587 green, 0.114 blue
+        return array_of(image_of(picture).convert('L'))  # 0.299 red, 0.587 green, 0.114 blue
 
     def _shaped(self, picture: np.ndarray) -> np.ndarray:
         height, width = self.height or picture.shape[0], self.width or picture.shape[1]
@@ -122,10 +120,8 @@ class Picture:
             return picture
         from PIL import Image
 
-        grey = picture.shape[-1] == 1
-        image = Image.fromarray(np.ascontiguousarray(picture[..., 0] if grey else picture))
-        array = np.array(image.resize((width, height), Image.Resampling[self.interpolation.upper()]))
-        return array[..., None] if grey else array
+        how = Image.Resampling[self.interpolation.upper()]
+        return array_of(image_of(picture).resize((width, height), how))
 
     def decode(self, probabilities: np.ndarray) -> str:
         """Returns the name of the likeliest class, given probabilities or logits [classes]."""
