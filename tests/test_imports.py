@@ -37,6 +37,7 @@ ARROWS = {
     'decode': set(),
     'parallel': set(),
     'trust': set(),
+    'pretrained': {'models', 'parallel', 'trust'},
     'report': {'trust', 'workdir'},
     'observers': {'best', 'config', 'config_text', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
 }

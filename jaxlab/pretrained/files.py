@@ -1,0 +1,218 @@
+"""Where published weights lie: a folder, a file, or a repository of the Hugging Face hub. Nothing of them is run.
+
+Tensors are named and measured here, and read when they are asked for.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxlab.errors import UserError
+from jaxlab.pretrained import torch_file
+from jaxlab.trust.names import inside
+
+WHOLE, INDEX = 'model.safetensors', 'model.safetensors.index.json'
+TORCH = ('.pth', '.th', '.pt', '.bin')  # what torch.save wrote
+HUB = 'hf:'
+ENDPOINT = 'https://huggingface.co'
+
+
+class Tensor(NamedTuple):
+    """A tensor of a file, which `read` reads."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Published weights.
+
+    Attributes:
+      source: what they were asked for by.
+      tensors: by their published names.
+      config: their config.json; {} where there is none.
+      preprocessor: their preprocessor_config.json; {} where there is none.
+    """
+
+    source: str
+    tensors: Mapping[str, Tensor]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    preprocessor: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find(source: str | Path) -> Weights:
+    """Finds weights, and reads what they are called and how large they are.
+
+    Args:
+      source: a folder with model.safetensors (or model.safetensors.index.json and what it names, or another single
+        file of weights), a file (.safetensors, or .pth, .th, .pt, .bin of torch.save), or 'hf:owner/name', a repository
+        of the hub, in a version of it with 'hf:owner/name@version'. HF_ENDPOINT says where the hub is.
+
+    Raises:
+      UserError: there is none, it cannot be read or fetched, or an index names a file outside of its folder.
+    """
+    text = str(source)
+    if text.startswith(HUB):
+        return _of_hub(text)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _of_folder(text, path)
+    if path.is_file():
+        return Weights(text, _of_file(path))
+    raise UserError(
+        '"{source}": no such file or folder; hf:owner/name takes published weights from the hub.', source=text
+    )
+
+
+def _of_folder(source: str, folder: Path) -> Weights:
+    if (folder / WHOLE).is_file():
+        tensors = _of_file(folder / WHOLE)
+    elif (folder / INDEX).is_file():
+        tensors = _of_index(_json(folder / INDEX), folder / INDEX, partial(_beside, folder))
+    else:
+        files = sorted(path for path in folder.iterdir() if path.suffix in ('.safetensors', *TORCH) and path.is_file())
+        if len(files) != 1:
+            raise UserError(
+                '"{source}": a folder with {whole}, or {index}, or one file of weights is wanted; it has {count}.',
+                source=source,
+                whole=WHOLE,
+                index=INDEX,
+                count=len(files),
+            )
+        tensors = _of_file(files[0])
+    settings = (_json(folder / name) for name in ('config.json', 'preprocessor_config.json'))
+    return Weights(source, tensors, *settings)
+
+
+def _of_hub(source: str) -> Weights:
+    if not re.fullmatch(rf'{HUB}[\w.-]+(/[\w.-]+)?(@[\w./-]+)?', source):
+        raise UserError('"{source}": hf:owner/name is wanted, such as hf:microsoft/resnet-50.', source=source)
+    repository, _, revision = source.removeprefix(HUB).partition('@')
+
+    def fetch(file: str) -> Path | None:
+        """Returns where the file now lies; None where the repository has none of this name."""
+        from huggingface_hub import errors, hf_hub_download
+
+        endpoint = os.environ.get('HF_ENDPOINT', '') or ENDPOINT
+        try:
+            return Path(hf_hub_download(repository, file, revision=revision or None, endpoint=endpoint))
+        except Exception as error:  # of the hub, of either library for HTTP, of the disk: a dozen kinds
+            absent = isinstance(error, errors.EntryNotFoundError)
+            if absent and not isinstance(error, errors.LocalEntryNotFoundError):  # that one says: out of reach
+                return None
+            raise UserError(
+                '{file} of "{source}" cannot be fetched from {endpoint} ({error}).\nSet HF_ENDPOINT to a mirror, or put'
+                ' config.json, preprocessor_config.json and {whole} into a folder by hand, and give the folder.',
+                file=file,
+                source=source,
+                endpoint=endpoint,
+                error=(str(error).strip() or type(error).__name__).partition('\n')[0],
+                whole=WHOLE,
+            ) from None
+
+    def needed(file: str) -> Path:
+        if (path := fetch(file)) is None:
+            raise UserError(
+                '"{source}" has no {file}: weights in the format safetensors are wanted.', source=source, file=file
+            )
+        return path
+
+    if whole := fetch(WHOLE):
+        tensors = _of_file(whole)
+    else:
+        index = needed(INDEX)
+        tensors = _of_index(_json(index), index, lambda name: needed(_plain(name, index)))
+    settings = (_json(path) if (path := fetch(name)) else {} for name in ('config.json', 'preprocessor_config.json'))
+    return Weights(source, tensors, *settings)
+
+
+def _of_file(path: Path) -> dict[str, Tensor]:
+    if path.suffix in TORCH:
+        return {name: Tensor(array.shape, partial(np.asarray, array)) for name, array in torch_file.read(path).items()}
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file = safe_open(path, framework='numpy')  # mapped, not read; open as long as a tensor of it is known
+        names = list(file.keys())
+        shapes = [tuple(file.get_slice(name).get_shape()) for name in names]
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from None
+    return {name: Tensor(shape, partial(_read, path, file, name)) for name, shape in zip(names, shapes)}
+
+
+def _read(path: Path, file: Any, name: str) -> np.ndarray:
+    from safetensors import SafetensorError
+
+    try:
+        return file.get_tensor(name)
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # a dtype that numpy lacks is one of these
+        raise _damaged(path, error) from None
+
+
+def _of_index(index: Mapping[str, Any], path: Path, file_of: Callable[[str], Path]) -> dict[str, Tensor]:
+    """The tensors of a model in several files, which an index names."""
+    places = index.get('weight_map')
+    if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
+        raise UserError('{path} is no index of weights: it has no weight_map of names.', path=path)
+    files = {file: _of_file(file_of(_plain(file, path))) for file in sorted(set(places.values()))}
+    for name, file in places.items():
+        if name not in files[file]:
+            raise UserError('{path} says that {name} is in {file}, where it is not.', path=path, name=name, file=file)
+    return {name: files[file][name] for name, file in places.items()}
+
+
+def _plain(name: str, index: Path) -> str:
+    """Returns a file's name that an index gives, where it is one of its own folder."""
+    try:
+        if not re.fullmatch(r'[\w.-]+\.safetensors', name):
+            raise ValueError(name)
+        if not _in_cache(index, name):
+            inside(index.parent, name)
+    except (ValueError, OSError):
+        raise UserError(
+            '{path} names "{name}": a .safetensors file of the same folder is wanted, and nothing else is opened.',
+            path=index,
+            name=name,
+        ) from None
+    return name
+
+
+def _in_cache(index: Path, name: str) -> bool:
+    """Whether both are links of a snapshot in the hub's cache, whose files lie in the blobs of the same repository."""
+    blobs = index.parent.parent.parent / 'blobs'
+    return index.is_symlink() and index.resolve().parent == blobs.resolve() == (index.parent / name).resolve().parent
+
+
+def _beside(folder: Path, name: str) -> Path:
+    if not (path := folder / name).is_file():
+        raise UserError('{path} is missing, which {index} names.', path=path, index=INDEX)
+    return path
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Returns the object in a JSON file; {} where there is no file."""
+    try:
+        content = json.loads(path.read_text('utf-8'))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(content, dict):
+        raise UserError('{path} holds no JSON object.', path=path)
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        '{path} cannot be read, or is damaged ({error}); fetch it again.',
+        path=path,
+        error=str(error).partition('\n')[0] or type(error).__name__,
+    )

@@ -1,0 +1,61 @@
+"""What published models do to a picture before they see it, in our words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxlab.errors import UserError
+
+# Pillow's numbers, which preprocessor_config.json has under "resample".
+INTERPOLATIONS = {0: 'nearest', 1: 'lanczos', 2: 'bilinear', 3: 'bicubic', 4: 'box', 5: 'hamming'}
+LARGE = 384  # from here on, what crops by a share of the picture (crop_pct) no longer crops
+
+
+def read(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads a preprocessor_config.json of any of transformers' picture processors.
+
+    Args:
+      config: its content.
+
+    Returns:
+      size: (height, width) that the model sees; resize: what the shorter side is made before the middle is cut out, 0
+      where the picture is made `size` without a cut; mean and deviation of each channel, of values in 0 … 1;
+      interpolation: 'bilinear', 'bicubic' and so on.
+
+    Raises:
+      UserError: it asks for what we do not have.
+    """
+    size, crop = config.get('size', 224), config.get('crop_size', 224)
+    shortest = size if isinstance(size, int) else size.get('shortest_edge', 0)
+    cut = _both(size), 0
+    if 'crop_pct' in config or 'ConvNext' in _kind(config):
+        share = config.get('crop_pct') or 224 / 256
+        cut = (shortest, shortest), int(shortest / share) if shortest < LARGE else 0
+    elif config.get('do_center_crop', 'crop_size' in config):
+        cut = _both(crop), shortest
+    if not config.get('do_resize', True) or 0 in cut[0]:
+        raise UserError('preprocessor_config.json: size={size}: a height and a width are wanted.', size=size)
+    scale = config.get('rescale_factor', 1 / 255) if config.get('do_rescale', True) else 1.0
+    if abs(scale * 255 - 1) > 1e-3:
+        raise UserError('preprocessor_config.json: pixels times {scale}: only 1/255 is known.', scale=scale)
+    resample = config.get('resample', 2)
+    if resample not in INTERPOLATIONS:
+        raise UserError('preprocessor_config.json: resample={value}: 0 to 5 are known.', value=resample)
+    normal = config.get('do_normalize', True)
+    return {
+        'size': cut[0],
+        'resize': cut[1],
+        'mean': tuple(config.get('image_mean', (0.485, 0.456, 0.406))) if normal else (0.0, 0.0, 0.0),
+        'deviation': tuple(config.get('image_std', (0.229, 0.224, 0.225))) if normal else (1.0, 1.0, 1.0),
+        'interpolation': INTERPOLATIONS[resample],
+    }
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    return config.get('image_processor_type', '') or config.get('feature_extractor_type', '')
+
+
+def _both(size: Any) -> tuple[int, int]:
+    if isinstance(size, int):
+        return size, size
+    side = size.get('shortest_edge', 0)
+    return size.get('height', side), size.get('width', side)
