@@ -16,8 +16,9 @@ from jaxlab.parallel.layout import constrain
 class MLP(nn.Module):
     """[b t d] -> [b t d] through a hidden width f.
 
-    activation 'gelu':   gelu(x U) D, gelu in its tanh form, which is GPT-2's (Hendrycks & Gimpel 2016).
-    activation 'swiglu': (silu(x G) · x U) D (Shazeer 2020).
+    activation 'gelu':       gelu(x U) D, gelu in its tanh form, which is GPT-2's (Hendrycks & Gimpel 2016).
+    activation 'gelu_exact': the same with gelu as it is defined, by the normal distribution; so have BERT and ViT.
+    activation 'swiglu':     (silu(x G) · x U) D (Shazeer 2020).
     `out_init` initialises D alone: what writes into the residual stream is often made smaller.
     """
 
@@ -31,10 +32,13 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        assert self.activation in ('gelu', 'swiglu'), self.activation
+        assert self.activation in ('gelu', 'gelu_exact', 'swiglu'), self.activation
         linear = partial(Linear, dtype=self.dtype, param_dtype=self.param_dtype)
         widen = partial(linear, self.hidden, ('embed', 'mlp'), 'mlp' if self.bias else '', self.kernel_init)
         h = widen(name='up')(x)
-        h = nn.silu(widen(name='gate')(x)) * h if self.activation == 'swiglu' else nn.gelu(h, approximate=True)
+        if self.activation == 'swiglu':
+            h = nn.silu(widen(name='gate')(x)) * h
+        else:
+            h = nn.gelu(h, approximate=self.activation == 'gelu')
         h = constrain(h, 'batch', 'length', 'mlp')
         return linear(x.shape[-1], ('mlp', 'embed'), 'norm' if self.bias else '', self.out_init, name='down')(h)

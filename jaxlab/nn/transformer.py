@@ -7,8 +7,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxlab.nn.attention import KeysValues
+from jaxlab.nn.stochastic_depth import StochasticDepth, rates
 from jaxlab.parallel.layout import constrain
 
 
@@ -33,9 +35,18 @@ class Block(nn.Module):
         cache: KeysValues | None = None,
         index: jax.Array | int = 0,
         train: bool = False,
+        depth_rate: jax.Array | float = 0.0,
     ) -> tuple[jax.Array, KeysValues]:
-        """x [b t d], positions [b t], mask [b t s] -> x [b t d] and the keys and values of this layer."""
-        dropout = nn.Dropout(self.dropout, deterministic=not train)
+        """x [b t d], positions [b t], mask [b t s] -> x [b t d] and the keys and values of this layer.
+
+        In training each half is left out of a part `depth_rate` of the rows.
+        """
+        parts = nn.Dropout(self.dropout, deterministic=not train)
+        rows = StochasticDepth()
+
+        def dropout(h: jax.Array) -> jax.Array:
+            return rows(parts(h), depth_rate, train)
+
         h = self.norm(name='attention_norm')(x)
         h, keys_values = self.attention(name='attention')(h, positions, mask, cache, index)
         x = constrain(x + dropout(h), 'batch', 'length', 'embed')
@@ -48,6 +59,8 @@ class Stack(nn.Module):
 
     scan: one compiled block runs over stacked parameters (`layers`, with a leading axis of that name), instead of
       `layer_0`, `layer_1`, … each compiled. Same numbers; deep models compile much faster, small ones run slower.
+    stochastic_depth: the part of the rows that the last block is left out of in training; those before it less, down to
+      0 for the first. Above 0, blocks are given their rate as one more argument.
     remat: what the backward pass computes again instead of keeping it. 'none': nothing; 'dots': all but the results of
       2-D matrix products (attention scores above all); 'full': all but the block's input.
     """
@@ -56,6 +69,7 @@ class Stack(nn.Module):
     layers: int
     scan: bool = False
     remat: str = 'none'
+    stochastic_depth: float = 0.0
 
     @nn.compact
     def __call__(
@@ -69,8 +83,11 @@ class Stack(nn.Module):
     ) -> tuple[jax.Array, Any]:
         """As a block. The cache holds a pair of keys and values for each layer; where scanned, one stacked pair."""
 
-        def run(block: nn.Module, x: jax.Array, cache: KeysValues | None) -> tuple[jax.Array, KeysValues | None]:
-            x, keys_values = block(x, positions, mask, cache, index, train)
+        def run(
+            block: nn.Module, x: jax.Array, cache: KeysValues | None, depth_rate: jax.Array | float
+        ) -> tuple[jax.Array, KeysValues | None]:
+            more = (depth_rate,) if self.stochastic_depth else ()
+            x, keys_values = block(x, positions, mask, cache, index, train, *more)
             return x, None if cache is None else keys_values  # in training nobody wants them: do not keep them all
 
         assert self.remat in ('none', 'full', 'dots'), self.remat
@@ -78,17 +95,20 @@ class Stack(nn.Module):
             policies = {'full': None, 'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
             # prevent_cse keeps XLA from merging the second computation with the first; across a loop it could not.
             run = nn.remat(run, policy=policies[self.remat], prevent_cse=not self.scan)
+        depth_rates = rates(self.stochastic_depth, self.layers)
         if self.scan:
             run = nn.scan(
                 run,
                 length=self.layers,
                 variable_axes={'params': 0, 'intermediates': 0},  # these exist only where one asks to see them
                 split_rngs={'params': True, 'dropout': True},
+                in_axes=(0, 0 if self.stochastic_depth else nn.broadcast),
                 metadata_params={nn.PARTITION_NAME: 'layers'},
             )
-            return run(self.block(name='layers'), x, cache)
+            each = jnp.array(depth_rates, jnp.promote_types(x.dtype, jnp.float32)) if self.stochastic_depth else 0.0
+            return run(self.block(name='layers'), x, cache, each)
         caches = []
         for i in range(self.layers):
-            x, kept = run(self.block(name=f'layer_{i}'), x, None if cache is None else cache[i])
+            x, kept = run(self.block(name=f'layer_{i}'), x, None if cache is None else cache[i], depth_rates[i])
             caches.append(kept)
         return x, None if cache is None else tuple(caches)

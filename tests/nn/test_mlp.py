@@ -1,7 +1,10 @@
 """The two feed-forward layers against their formulas."""
 
+import math
+
 import jax
 import numpy as np
+import pytest
 from flax.core import meta
 
 from jaxlab.nn.mlp import MLP
@@ -9,13 +12,20 @@ from jaxlab.nn.mlp import MLP
 X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
 
 
-def test_gelu_in_its_tanh_form():
-    layer = MLP(6)
+@pytest.mark.parametrize('activation', ['gelu', 'gelu_exact'])
+def test_gelu(activation):
+    layer = MLP(6, activation)
     params = jax.tree.map(np.asarray, meta.unbox(jax.jit(layer.init)(jax.random.key(1), X)))['params']
     h = X @ params['up']['kernel'] + params['up']['bias']
-    h = 0.5 * h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
+    inner = {
+        'gelu': lambda h: np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)),
+        'gelu_exact': np.vectorize(lambda h: math.erf(h / math.sqrt(2))),
+    }
+    h = 0.5 * h * (1 + inner[activation](h))
     wanted = h @ params['down']['kernel'] + params['down']['bias']
-    np.testing.assert_allclose(jax.jit(layer.apply)({'params': params}, X), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(layer.apply)({'params': params}, X), wanted, rtol=1e-5, atol=2e-6)
+    other = {'gelu': 'gelu_exact', 'gelu_exact': 'gelu'}[activation]
+    assert np.abs(MLP(6, other).apply({'params': params}, X) - wanted).max() > 1e-5
 
 
 def test_swiglu():
