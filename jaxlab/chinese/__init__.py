@@ -6,6 +6,7 @@ from jaxlab.chinese import (
     examples,
     experiments,
     picture,
+    picture_models,
     pictures,
     program,
     replay,
@@ -28,6 +29,7 @@ CHINESE: dict[str, str] = {
     **evaluation.TABLE,
     **examples.TABLE,
     **picture.TABLE,
+    **picture_models.TABLE,
     **pictures.TABLE,
     **sources.TABLE,
 }
