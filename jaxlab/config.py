@@ -48,6 +48,8 @@ def experiment() -> ConfigDict:
         {
             'seed': 0,  # of parameters, data order, dropout and samples
             'steps': 1000,  # optimizer steps in all; a resumed run goes on up to here
+            'init_from': '',  # weights to begin with: a workdir, a folder or file of weights, hf:owner/name; '': none
+            'init_new_head': False,  # whether the last layer begins anew all the same, for other classes
             'epochs': 0.0,  # times through the training part; above 0, it says how many `steps` there are
             'batch_size': 32,  # rows in one step, over all devices and micro-batches
             'full_batch': False,  # every batch is the whole training part: it says what `batch_size` is

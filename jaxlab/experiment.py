@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
-from jaxlab import config_text, determinism
+from jaxlab import config_text, determinism, initial
 from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.data.stream import Data, Split, prefetch, whole
@@ -46,6 +46,7 @@ def make_data(config: ConfigDict, mesh: jax.sharding.Mesh, known: Any = None) ->
       UserError: the data cannot be read, the devices do not divide a batch, or there is no end to the data where one is
         wanted.
     """
+    config = initial.with_preprocessing(config) if known is None else config
     config = config.copy_and_resolve_references()
 
     def of(batch_size: int, accumulate: int, known: Any) -> Data:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxlab import blueprint, calls, config_text, determinism
+from jaxlab import blueprint, calls, config_text, determinism, initial
 from jaxlab import config as configs
 from jaxlab import workdir as workdirs
 from jaxlab.anatomy import Anatomy, dissect
@@ -118,7 +118,7 @@ def replay(
             origin = int(state.step)  # a damaged checkpoint is passed over
             tell(say('from the checkpoint of step {origin}, {count} steps', origin=origin, count=step - origin))
         else:
-            state = plan.born()
+            state = initial.of(config, plan)(plan.born())
             tell(say('from the beginning, {count} steps: there is no checkpoint before', count=step))
         call = compile_step(plan.call, plan.arguments, mesh)
         how = config.steps_per_call, plan.given_shardings

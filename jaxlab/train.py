@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxlab import blueprint, calls, determinism, devices, flops, memory
+from jaxlab import blueprint, calls, determinism, devices, flops, initial, memory
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
 from jaxlab.best import make_best
@@ -85,6 +85,7 @@ def train(
         # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device. See blueprint.py.
         plan = blueprint.draw(config, task, batch, mesh)
         abstract, names, shardings = plan.abstract, plan.names, plan.shardings
+        begun = initial.of(config, plan)  # what it begins with, which is looked at before anything compiles
 
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
@@ -95,7 +96,7 @@ def train(
         if too_large and jax.process_index() == 0:
             print(too_large, flush=True)  # before it is born: no observer may live to tell of it
         if checkpoints.latest() is None:
-            state = plan.born()
+            state = begun(plan.born())
         else:
             state, best = checkpoints.restore(plan.arguments[0]), best.resumed(checkpoints.best())
         workdirs.remember(workdir, config, data, batch)

@@ -50,7 +50,7 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
     },
     'another activation: squared ReLU': {
         'jaxlab/nn/mlp.py': (
-            "assert self.activation in ('gelu', 'swiglu'), self.activation",
+            "assert self.activation in ('gelu', 'gelu_exact', 'swiglu'), self.activation",
             "if self.activation == 'relu2':\n"
             "            h = jnp.square(nn.relu(Linear(self.hidden, ('embed', 'mlp'), name='up')(x)))\n"
             "            return Linear(x.shape[-1], ('mlp', 'embed'), name='down')(h)",

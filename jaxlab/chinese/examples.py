@@ -37,6 +37,9 @@ TABLE: dict[str, str] = {
     'class_weights=balanced: how often each class is there is not known of these data.': (
         'class_weights=balanced：这些数据中各类别出现的次数是未知的。'
     ),
+    'config.init_from={source}: nothing says how published weights fit config.model.name={name}.': (
+        'config.init_from={source}：没有说明已发布的权重如何对应 config.model.name={name}。'
+    ),
     # --- predict ---
     'Say what a trained experiment makes of pictures, or of rows of a table.': (
         '说出训练好的实验如何看待图片或表格的行。'

@@ -24,7 +24,7 @@ from jaxlab.messages import say
 from jaxlab.parallel.layout import path_name
 from jaxlab.pretrained.files import Tensor, Weights, find
 
-__all__ = ['LAYOUTS', 'Family', 'Row', 'check_architecture', 'find', 'load', 'save']
+__all__ = ['LAYOUTS', 'Family', 'Row', 'check', 'check_architecture', 'find', 'load', 'save']
 
 NAMED = 10  # names that a message lists at most
 
@@ -105,12 +105,23 @@ def load(
       UserError: their names or shapes are not those of the model, or a file cannot be read.
     """
     weights = source if isinstance(source, Weights) else find(source)
+    check(weights, family, variables, new_head=new_head, model=model)
+
+    def read(path: Any, leaf: Any) -> Any:
+        name, layout = family.named(path_name(path))
+        kept = new_head and path_name(path).startswith(family.head)
+        return leaf if kept else _placed(weights.tensors[name], layout, leaf)
+
+    return jax.tree_util.tree_map_with_path(read, variables)
+
+
+def check(weights: Weights, family: Family, variables: Any, *, new_head: bool = False, model: Any = None) -> None:
+    """Raises UserError where `load` of the same arguments would, before anything large is read."""
     if model is not None:
         check_architecture(weights, family, model, new_head)
-    leaves, structure = jax.tree_util.tree_flatten_with_path(variables)
-    paths = [path_name(path) for path, _ in leaves]
-    kept = {path for path in paths if new_head and path.startswith(family.head)}
-    names = {path: family.named(path) for path in paths if path not in kept}
+    shapes = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
+    kept = {path for path in shapes if new_head and path.startswith(family.head)}
+    names = {path: family.named(path) for path in shapes if path not in kept}
     left = {family.named(path)[0] for path in kept}
     left |= {row.theirs for row in family.rows if new_head and row.ours.startswith(family.head)}
     missing = [name or path for path, (name, _) in names.items() if name not in weights.tensors]
@@ -127,14 +138,8 @@ def load(
             missing=say(' It wants, and they lack: {names}.', names=_few(missing)) if missing else '',
             over=say(' They have, and it does not: {names}.', names=_few(over)) if over else '',
         )
-    for (_, leaf), path in zip(leaves, paths):
-        if path not in kept:
-            _check_shape(weights, family, path, leaf.shape, *names[path])
-    found = [
-        leaf if path in kept else _placed(weights.tensors[names[path][0]], names[path][1], leaf)
-        for (_, leaf), path in zip(leaves, paths)
-    ]
-    return jax.tree_util.tree_unflatten(structure, found)
+    for path, (name, layout) in names.items():
+        _check_shape(weights, family, path, shapes[path], name, layout)
 
 
 def check_architecture(weights: Weights, family: Family, model: Any, new_head: bool = False) -> None:

@@ -1,0 +1,147 @@
+"""What training begins with: parameters as they are born, those of another experiment, or published ones.
+
+    --config.init_from=runs/resnet-1a2b3c4d                  another experiment: its newest checkpoint
+    --config.init_from=hf:microsoft/resnet-50                published weights, by their name at the hub
+    --config.init_from=weights/                              … or where they lie: .safetensors, .pth
+    --config.init_new_head=true                              … all but the last layer, for classes of its own
+
+Only the first start reads them; from then on a run goes on from its own checkpoints.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from jaxlab.blueprint import Blueprint
+from jaxlab.errors import UserError
+from jaxlab.parallel import layout
+from jaxlab.step import TrainState
+from jaxlab.task import Tree
+from jaxlab.trust import mismatch, place
+
+HEAD = 'head'  # what every model calls its last layer
+
+
+def of(config: ConfigDict, plan: Blueprint) -> Callable[[TrainState], TrainState]:
+    """Returns what makes, of the state that a run is born with, the one that it begins with.
+
+    Raises:
+      UserError: there is nothing at `config.init_from`, or it is of another model; before anything compiles.
+    """
+    if not config.init_from:
+        return lambda state: state
+    wanted = {'params': plan.abstract.params, 'extra': plan.abstract.extra}
+    shardings = {'params': plan.shardings.params, 'extra': plan.shardings.extra}
+    wanted = layout.with_shardings(wanted, shardings)
+    if (place.of(config.init_from) / 'config.json').is_file() and is_workdir(config.init_from):
+        read = _of_experiment(config, wanted)
+    else:
+        read = _of_weights(config, plan, wanted)
+
+    def begun(state: TrainState) -> TrainState:
+        found = read({'params': state.params, 'extra': state.extra})
+        average = jax.tree.map(jnp.copy, found['params']) if config.average else {}  # both are donated to the step
+        return state.replace(params=found['params'], extra=found['extra'], average=average)
+
+    return begun
+
+
+def is_workdir(path: str) -> bool:
+    """Whether an experiment lies at `path`: a folder with checkpoints, and not one of published weights."""
+    return (place.of(path) / 'checkpoints').is_dir()
+
+
+def _of_experiment(config: ConfigDict, wanted: Tree) -> Callable[[Tree], Tree]:
+    from jaxlab.experiment import load
+
+    other = load(config.init_from, mesh=dict(config.mesh))
+    found = {'params': other.params, 'extra': other.extra}
+    mismatch.check(_shapes(config, wanted), _shapes(config, found), config.init_from)
+
+    def read(born: Tree) -> Tree:
+        def one(path: Any, old: jax.Array, leaf: jax.Array) -> jax.Array:
+            return jax.device_put(leaf, old.sharding)
+
+        if config.init_new_head:
+            found['params'][HEAD] = born['params'][HEAD]
+        return jax.tree_util.tree_map_with_path(one, born, found)
+
+    return read
+
+
+def _shapes(config: ConfigDict, tree: Tree) -> Tree:
+    """Returns the shapes of what is taken over."""
+    params = {name: leaf for name, leaf in tree['params'].items() if name != HEAD or not config.init_new_head}
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree | {'params': params})
+
+
+def _of_weights(config: ConfigDict, plan: Blueprint, wanted: Tree) -> Callable[[Tree], Tree]:
+    from jaxlab import pretrained
+
+    weights = pretrained.find(config.init_from)
+    family = family_of(config, weights)
+    how: dict[str, Any] = {'new_head': config.init_new_head}
+    pretrained.check(weights, family, _variables(wanted), model=getattr(plan.task, 'model', None), **how)
+
+    def read(born: Tree) -> Tree:
+        found = dict(pretrained.load(weights, family, _variables(born), **how))
+        return {'params': found.pop('params'), 'extra': found}
+
+    return read
+
+
+def _variables(tree: Tree) -> dict[str, Tree]:
+    return {'params': tree['params'], **tree['extra']}
+
+
+def family_of(config: ConfigDict, weights: Any) -> Any:
+    """Returns the table of published names for the config's model.
+
+    Raises:
+      UserError: there is none.
+    """
+    return tables(config).family_of(weights.tensors)
+
+
+def tables(config: ConfigDict) -> Any:
+    """Returns the module of `pretrained/` for the config's model.
+
+    Raises:
+      UserError: there is none.
+    """
+    name = config.model.name
+    if '.' in name or importlib.util.find_spec(f'jaxlab.pretrained.{name}') is None:
+        raise UserError(
+            'config.init_from={source}: nothing says how published weights fit config.model.name={name}.',
+            source=config.init_from,
+            name=name,
+        )
+    return importlib.import_module(f'jaxlab.pretrained.{name}')
+
+
+def with_preprocessing(config: ConfigDict) -> ConfigDict:
+    """Returns the config with what published weights want done to a picture, where it says nothing else itself.
+
+    Raises:
+      UserError: the weights cannot be found, or want what we do not have.
+    """
+    if not config.init_from or is_workdir(config.init_from) or 'size' not in config.data.get('processor', {}):
+        return config
+    from jaxlab.pretrained import find, preprocessor
+
+    found = find(config.init_from).preprocessor
+    if not found:
+        return config
+    config = config.copy_and_resolve_references()
+    node = config.data.processor
+    for name, value in preprocessor.read(found).items():
+        if name == 'size':
+            value = value[0]
+        if not node[name] or name == 'interpolation':
+            node[name] = value
+    return config
