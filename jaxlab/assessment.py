@@ -41,7 +41,7 @@ def assess(
       'reliability': of each of 15 bins of confidence {'rows', 'confidence', 'accuracy'}: the last two are means
       'wrong': the rows that are wrong with the highest probabilities, {'number', 'target', 'said', 'probability'}
     """
-    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+    from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
     numbers = np.arange(len(targets)) if numbers is None else numbers
     finite = np.isfinite(probabilities).all(axis=1)
@@ -55,11 +55,12 @@ def assess(
         if there.all():
             return None
         x, y, _ = roc_curve(there, said)
-        return {'x': x, 'y': y, 'area': roc_auc_score(there, said)}
+        return {'x': x, 'y': y, 'area': min(auc(x, y), 1.0)}
 
     def precision_recall(there: np.ndarray, said: np.ndarray) -> dict[str, np.ndarray] | None:
         precision, recall, _ = precision_recall_curve(there, said)
-        return {'x': recall[::-1], 'y': precision[::-1], 'area': average_precision_score(there, said)}
+        average = -np.sum(np.diff(recall) * precision[:-1])  # the average precision, without another sort
+        return {'x': recall[::-1], 'y': precision[::-1], 'area': min(average, 1.0)}
 
     def of_classes(curve: Callable[..., Any]) -> list[Any]:
         found = []

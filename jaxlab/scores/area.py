@@ -22,7 +22,8 @@ class Area:
     model says NaN. The area under a precision-recall curve is the average precision: the sum of steps, as in
     scikit-learn, and not of trapezoids, which promise too much. With two classes, both count.
 
-    All probabilities are kept, 4 bytes × n × c; and each class sorts all rows: a second for 50,000 rows of 100 classes.
+    All probabilities are kept, 4 bytes × n × c; and each class sorts all rows: on one core 3 seconds for 50,000 rows of
+    100 classes, and half a minute for 1,000.
     """
 
     better: ClassVar = {'roc_auc': 'higher', 'average_precision': 'higher'}
