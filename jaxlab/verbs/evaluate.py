@@ -108,6 +108,7 @@ def write(
     """Writes what was found on a split into the workdir; returns where, in words, or why that could not be."""
     import json
 
+    from jaxlab.data import sheet
     from jaxlab.trust import place
 
     split = found['split']
@@ -124,7 +125,7 @@ def write(
         place.write(file, json.dumps(record, ensure_ascii=False, allow_nan=False))
         wrong = file.with_name(f'{split}_wrong.png')
         if pictures:
-            place.write(wrong, sheet(pictures))
+            sheet.write_png(wrong, sheet.sheet(pictures, captions(assessment), columns=6, size=96))
         else:
             place.remove(wrong)  # one of before
     except OSError as error:
@@ -132,21 +133,12 @@ def write(
     return say('curves, calibration and the surest mistakes: {file}', file=file)
 
 
-def sheet(pictures: Sequence[Any], columns: int = 6, size: int = 96) -> bytes:
-    """Returns pictures, uint8 [h w c], in rows of `columns` as one PNG file; each is as large as fits `size` pixels."""
-    import io
+def captions(assessment: Mapping[str, Any]) -> list[str]:
+    """Returns 'cat > dog' for each of the wrong rows, what it is and what the model says, in letters that a sheet has:
+    where a name has others, it is the number of the class."""
 
-    from PIL import Image
+    def name(number: int) -> str:
+        label = plain(assessment['labels'][number])
+        return label if label.isascii() else str(number)
 
-    cell = size + 4
-    whole = Image.new('RGB', (columns * cell, -(-len(pictures) // columns) * cell), (128, 128, 128))
-    for number, picture in enumerate(pictures):
-        one = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture[..., :3]).convert('RGB')
-        scale = size / max(one.size)
-        how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
-        one = one.resize([max(round(scale * side), 1) for side in one.size], how)
-        left, top = number % columns * cell, number // columns * cell
-        whole.paste(one, (left + (cell - one.width) // 2, top + (cell - one.height) // 2))
-    written = io.BytesIO()
-    whole.save(written, 'PNG')
-    return written.getvalue()
+    return [f'{name(one["target"])} > {name(one["said"])}' for one in assessment['wrong']]

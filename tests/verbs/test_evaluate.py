@@ -24,7 +24,7 @@ from jaxlab.observers.screen import cells
 from jaxlab.parallel import layout
 from jaxlab.report import assessment
 from jaxlab.trust import place
-from jaxlab.verbs.evaluate import table
+from jaxlab.verbs.evaluate import captions, table
 
 LABELS = ['zero', 'one', '二', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
 ROWS = 500
@@ -118,8 +118,8 @@ def test_the_sheet_shows_the_rows_that_are_named(lab, tmp_path):
         assert np.array_equal(picture, every[one['number']])
     main(['evaluate', f'--workdir={tmp_path}'])
     sheet = Image.open(io.BytesIO((tmp_path / 'evaluations' / 'validation_wrong.png').read_bytes()))
-    assert sheet.size == (600, 100 * math.ceil(len(pictures) / 6))
-    second = np.asarray(sheet.crop((102, 2, 198, 98)).convert('L'))
+    assert sheet.size == (2 + 98 * 6, 2 + 109 * math.ceil(len(pictures) / 6))
+    second = np.asarray(sheet.crop((100, 2, 196, 98)).convert('L'))
     assert np.array_equal(second, np.repeat(np.repeat(every[told['wrong'][1]['number']][..., 0], 12, 0), 12, 1))
 
 
@@ -182,6 +182,13 @@ def test_a_workdir_that_cannot_be_written_is_evaluated(lab, tmp_path, monkeypatc
     assert main(['evaluate', f'--workdir={tmp_path}']) == 0
     told = capsys.readouterr().out
     assert 'accuracy' in told and 'could not be written (No space left on device)' in told
+
+
+def test_captions_have_letters_that_a_sheet_has():
+    wrong = [{'target': 0, 'said': 1}, {'target': 2, 'said': 0}]
+    told = {'labels': ['cat', '狗', 'a\nb'], 'wrong': wrong}
+    assert captions(told) == ['cat > 1', '2 > cat']
+    assert captions({**told, 'labels': ['cat', 'dog', 'fox']}) == ['cat > dog', 'fox > cat']
 
 
 @pytest.mark.parametrize('language', ['en', 'zh'])
