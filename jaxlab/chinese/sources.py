@@ -153,8 +153,11 @@ TABLE: dict[str, str] = {
         '注意：{name}：缺少 {count:,} 个值：数字取所在列的中位数，类别则都不取'
     ),
     '{key}: there is no file "{path}" (looked from "{here}").': '{key}：没有文件“{path}”（当前文件夹是“{here}”）。',
-    '{record}: {why}.\nMend it, or leave such records out: --config.data.bad=skip': (
-        '{record}：{why}。\n请修好它，或略去这样的记录：--config.data.bad=skip'
+    '{record}: {why}.\nMend it, or leave such lines out: --config.data.source.bad=skip': (
+        '{record}：{why}。\n请修好它，或略去这样的行：--config.data.source.bad=skip'
+    ),
+    'warning: {count:,} of {all:,} lines of "{path}" are left out; the first: {error}': (
+        '警告：略去“{path}”的 {all:,} 行中的 {count:,} 行；最先的一行：{error}'
     ),
     '"{path}" is not UTF-8 text, after line {number:,}. Convert it first, for example:'
     ' iconv -f GB18030 -t UTF-8 old.csv > new.csv': (

@@ -7,16 +7,15 @@ label,pixel0,…,pixel783       with shape=(28,28,1): the classic file of MNIST
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jaxlab.data import tables
+from jaxlab.data.columns import Table, classes_of, encoded, encoding_of, is_class, names_of, read_table, targets_of
 from jaxlab.data.documents import existing
 from jaxlab.data.fingerprints import of_files
-from jaxlab.data.records import BadRecord
-from jaxlab.data.sources import Example, Source
+from jaxlab.data.records import Tolerance, tolerance
+from jaxlab.data.sources import Arrays, Source
 from jaxlab.errors import UserError, alternatives
 from jaxlab.messages import say
 from jaxlab.trust.secrets import hidden
@@ -39,8 +38,10 @@ def make(
     ignore: tuple = (),
     missing: tuple = MISSING,
     shape: tuple = (),
+    bad: str = 'raise',
+    bad_rate: float = 0.01,
 ) -> Source:
-    """Returns the rows of tables. All of them are read when this is called, and lie in memory.
+    """Returns the rows of  All of them are read when this is called, and lie in memory.
 
     Columns are called by their names in the first line, or by their numbers from 0 where the files have no names.
     A column of numbers is one number of a row; of a missing one it is the median of the column in the training part.
@@ -60,14 +61,17 @@ def make(
       ignore: columns that are left out.
       missing: cells that mean that nothing is known.
       shape: (h, w, c) where rows are pictures of whole numbers from 0 to 255, in this order; (): they are not.
+      bad: what becomes of lines that cannot be used: 'raise' (the first is an error) or 'skip' (they are left out).
+      bad_rate: the share of a file's lines that may be left out; more is an error.
 
     Returns:
       a Source of inputs float32 [f], or uint8 [h w c]; targets are classes, or numbers.
 
     Raises:
-      UserError: a file is missing, empty or no text, an argument is out of range, or a column is missing. (A row that
-        cannot be read is a BadRecord of its part.)
+      UserError: a file is missing, empty or no text, an argument is out of range, or a column is missing.
+      BadRecord: a line has too few or too many cells, a word in place of a number, or no target that is known.
     """
+    tolerated = tolerance(bad, bad_rate)
     if not path:
         raise UserError('path is not set: give a .csv file.')
     if kind not in (kinds := ('auto', 'class', 'number')):
@@ -90,7 +94,7 @@ def make(
         )
         if file
     }
-    columns, named = tables.names_of(files['train'], separator, header)
+    columns, named = names_of(files['train'], separator, header)
     target = target or columns[0 if shape else -1]
     ignored = set(map(str, ignore))
     words = {*map(str, categorical), target}
@@ -116,58 +120,65 @@ def make(
         )
     pixels, inputs = (inputs, []) if shape else ([], inputs)
 
-    read: dict[str, tables.Table] = {}
+    read: dict[str, Table] = {}
     for part, file in files.items():
-        there, _ = (columns, named) if part == 'train' else tables.names_of(file, separator, 'yes' if named else 'no')
-        for name in [target, *inputs, *pixels]:
-            if name not in there:
-                raise UserError('"{path}" has no column "{name}", which the training part has.', path=file, name=name)
-        if not named and len(there) != len(columns):
-            raise UserError(
-                '"{path}" has {count} columns, and the training part has {wanted}.',
-                path=file,
-                count=len(there),
-                wanted=len(columns),
-            )
-        read[part] = tables.read(
+        there = columns if part == 'train' else names_of(file, separator, 'yes' if named else 'no')[0]
+        check_columns(file, there, columns if not named else [target, *inputs, *pixels], named)
+        read[part] = read_table(
             file, separator, named, there, [target, *inputs], words, set(map(str, missing)), pixels, shape
         )
         if part == 'train':
             words |= {name for name in inputs if read[part].columns[name].is_of_words()}
-    return source_of(
-        f'"{hidden(path)}"', files, read, target, inputs, kind, [columns, sorted(words), list(missing), shape]
-    )
+    rest = [columns, sorted(words), list(missing), shape]
+    return source_of(f'"{hidden(path)}"', files, read, target, inputs, kind, tolerated, rest)
+
+
+def check_columns(file: Path, there: list[str], wanted: list[str], named: bool) -> None:
+    """Raises UserError where a part lacks a column of the training part."""
+    for name in wanted if named else ():
+        if name not in there:
+            raise UserError('"{path}" has no column "{name}", which the training part has.', path=file, name=name)
+    if not named and len(there) != len(wanted):
+        raise UserError(
+            '"{path}" has {count} columns, and the training part has {wanted}.',
+            path=file,
+            count=len(there),
+            wanted=len(wanted),
+        )
 
 
 def source_of(
     name: str,
     files: dict[str, Path],
-    read: dict[str, tables.Table],
+    read: dict[str, Table],
     target: str,
     inputs: list[str],
     kind: str,
+    tolerated: Tolerance,
     rest: list,
 ) -> Source:
     """Returns what the tables are, by what stands in the training part."""
     train = read['train']
     if len(train.bad) == len(train.lines):
         for error in train.bad.values():
-            raise error
+            raise error  # the first
         raise UserError('"{path}" has no line of data.', path=files['train'])
     column = train.columns[target]
     labels: tuple[str, ...] = ()
-    if kind == 'class' or (kind == 'auto' and tables.is_class(column)):
-        labels = tables.classes_of(column)
+    if kind == 'class' or (kind == 'auto' and is_class(column)):
+        labels = classes_of(column)
         if len(labels) < 2:
             raise UserError(
                 'target: the column "{column}" has one class only: "{name}".', column=target, name=labels[0]
             )
-    encodings = {each: tables.encoding_of(each, train.columns[each]) for each in inputs}
+    encodings = {each: encoding_of(each, train.columns[each]) for each in inputs}
     parts, unknown = {}, 0
     for part, table in read.items():
-        rows, cells = tables.encoded(table, encodings) if inputs else (np.stack(table.pixels), 0)
+        rows, cells = encoded(table, encodings) if inputs else (np.stack(table.pixels), 0)
         unknown += cells
-        parts[part] = Rows(rows, tables.targets_of(table, target, labels), table.bad)
+        targets = targets_of(table, target, labels)
+        good = without_bad(table, tolerated)
+        parts[part] = Arrays(rows[good], targets[good])
     if unknown:
         note = say(
             'note: {name}: {count:,} cells are missing: a number becomes the median of its column, a category none',
@@ -178,21 +189,25 @@ def source_of(
     return Source(name, parts, labels, of_files(name, files, target, inputs, labels, *rest))
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows in memory: float32 [n f] or uint8 [n h w c], targets [n], and those that cannot be used."""
+def without_bad(table: Table, tolerated: Tolerance) -> np.ndarray:
+    """Returns the numbers of the rows that can be used.
 
-    inputs: np.ndarray
-    targets: np.ndarray
-    bad: dict[int, BadRecord]
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: int) -> Example:
-        if index in self.bad:
-            raise self.bad[index].with_traceback(None)
-        return {'inputs': self.inputs[index], 'targets': self.targets[index].item()}
+    Raises:
+      BadRecord: one cannot, and none may be left out, or too many cannot.
+    """
+    if table.bad:
+        first = table.bad[min(table.bad)]
+        if not tolerated.skip or len(table.bad) > tolerated.rate * len(table.lines):
+            raise first
+        line = say(
+            'warning: {count:,} of {all:,} lines of "{path}" are left out; the first: {error}',
+            count=len(table.bad),
+            all=len(table.lines),
+            path=table.name,
+            error=str(first).partition('\n')[0],
+        )
+        print(line, flush=True)
+    return table.good()
 
 
 def found(key: str, path: str) -> Path:

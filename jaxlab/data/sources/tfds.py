@@ -231,7 +231,7 @@ def feature_of(features: Any, argument: str, name: str, kind: str, set: str) -> 
     wanted = getattr(tfds.features, kind)
     if not isinstance(features, tfds.features.FeaturesDict):
         raise UserError('set="{set}" has no named features.', set=set)
-    there = [key for key, feature in features.items() if isinstance(feature, wanted)]
+    there = sorted(key for key, feature in features.items() if isinstance(feature, wanted))
     if name and name not in there:
         raise UserError(
             '{argument}="{name}" is no feature of {set} of the kind {kind}; {alternatives}',

@@ -5,8 +5,9 @@ import gzip
 import numpy as np
 import pytest
 
-from jaxlab.data import tables
+from jaxlab.data import columns
 from jaxlab.data.records import BadRecord
+from jaxlab.data.sources import csv
 from jaxlab.data.sources.csv import make
 from jaxlab.errors import UserError
 
@@ -56,11 +57,12 @@ def test_other_parts_are_read_as_the_training_part(write):
 
 def test_a_median_of_the_wrong_part_is_noticed(write, monkeypatch):
     """The mutant: each part by its own medians."""
-    original = tables.encoded
-    mistake = lambda table, encodings: original(  # noqa: E731
-        table, {name: tables.encoding_of(name, table.columns[name]) for name in encodings}
-    )
-    monkeypatch.setattr(tables, 'encoded', mistake)
+    original = csv.encoded
+
+    def mistake(table, encodings):
+        return original(table, {name: columns.encoding_of(name, table.columns[name]) for name in encodings})
+
+    monkeypatch.setattr(csv, 'encoded', mistake)
     with pytest.raises((AssertionError, UserError)):
         test_other_parts_are_read_as_the_training_part(write)
 
@@ -90,7 +92,8 @@ def test_targets(write, targets, kind, labels, wanted):
     text = 'x,y\n' + ''.join(f'{n},{word}\n' for n, word in enumerate(targets.split()))
     source = make(path=write(text), kind=kind)
     found = rows(source.parts['train'])[1]
-    assert source.labels == labels and found == wanted and {type(each) for each in found} == {type(wanted[0])}
+    assert source.labels == labels and found == wanted
+    assert source.parts['train'].targets.dtype == (np.int32 if labels else np.float32)
 
 
 def test_many_whole_numbers_are_a_quantity(write):
@@ -120,25 +123,39 @@ def test_quotes_empty_lines_and_byte_order_marks(write):
 # --- rows that cannot be used ----------------------------------------------------------------------------------------
 
 
-def test_bad_rows_are_named_and_keep_their_places(write):
-    text = 'x,y,z\n1,2,a\n1,b\nlots,2,b\n4,5,\n6,7,a\n8,inf,b\n'
-    test = 'x,y,z\n1,2,c\n1,2,b\n'
-    source = make(path=write(text), test_path=write(test, 'test.csv'))
-    part = source.parts['train']
-    assert len(part) == 6 and part[0]['targets'] == 0 and part[4]['inputs'].tolist() == [6, 7]
-    for row, line, why in (
-        (1, 3, '2 cells instead of 3'),
-        (2, 4, r'"lots" in the column "x" is no number .*categorical=\("x",\)'),
-        (3, 5, 'the target "z" is missing'),
-        (5, 7, '"inf" in the column "y" is no number'),
-    ):
-        with pytest.raises(BadRecord, match=rf'table.csv", line {line}: {why}') as caught:
-            part[row]
-        assert 'bad=skip' in str(caught.value) and 'table.csv' in caught.value.record
+@pytest.mark.parametrize(
+    ('line', 'why'),
+    [
+        ('1,b', '2 cells instead of 3'),
+        ('1,2,3,b', '4 cells instead of 3'),
+        ('lots,2,b', r'"lots" in the column "x" is no number .*categorical=\("x",\)'),
+        ('8,inf,b', '"inf" in the column "y" is no number'),
+        ('8,1_0,b', '"1_0" in the column "y" is no number'),
+        ('4,5,', 'the target "z" is missing'),
+    ],
+)
+def test_a_bad_line_is_named_or_left_out(write, capsys, line, why):
+    path = write(f'x,y,z\n1,2,a\n{line}\n6,7,b\n')
+    with pytest.raises(BadRecord, match=rf'table.csv", line 3: {why}') as caught:
+        make(path=path)
+    assert 'source.bad=skip' in str(caught.value) and 'table.csv' in caught.value.record
+    with pytest.raises(BadRecord, match='line 3'):
+        make(path=path, bad='skip', bad_rate=0.3)
+    inputs, targets = rows(make(path=path, bad='skip', bad_rate=0.4).parts['train'])
+    assert inputs.tolist() == [[1, 2], [6, 7]] and targets == [0, 1]
+    out = capsys.readouterr().out
+    assert '1 of 3 lines of' in out and 'line 3' in out and 'missing' not in out.replace('is missing', '')
+
+
+def test_targets_that_training_does_not_know(write):
+    path, test = write('x,z\n1,a\n1,b\n'), write('x,z\n1,c\n1,b\n', 'test.csv')
     with pytest.raises(BadRecord, match='line 2: the training part has no class "c"'):
-        source.parts['test'][0]
+        make(path=path, test_path=test)
+    assert rows(make(path=path, test_path=test, bad='skip', bad_rate=0.5).parts['test'])[1] == [1]
     with pytest.raises(BadRecord, match='line 2: the target "high" is no number'):
-        make(path=write('x,y\n1,high\n2,3\n'), kind='number').parts['train'][0]
+        make(path=write('x,y\n1,high\n2,3\n'), kind='number')
+    with pytest.raises(UserError, match='bad="drop"'):
+        make(path=path, bad='drop')
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -157,15 +174,21 @@ def test_pictures(write, head):
 
 
 def test_pixels(write):
-    part = make(path=write('0,1.0,2\n1,3,256\n1,-1,0\n0,1.5,0\n1,x,0\n1,2\n1,0,255\n'), shape=(1, 2)).parts['train']
-    assert part[0]['inputs'].ravel().tolist() == [1, 2] and part[6]['inputs'].ravel().tolist() == [0, 255]
-    for row in range(1, 5):
-        with pytest.raises(BadRecord, match=rf'line {row + 1}: pixels are whole numbers from 0 to 255'):
-            part[row]
-    with pytest.raises(BadRecord, match='line 6: 2 cells instead of 3'):
-        part[5]
+    part = make(path=write('0,1.0,2\n1, 0,255\n'), shape=(1, 2)).parts['train']
+    assert part[0]['inputs'].ravel().tolist() == [1, 2] and part[1]['inputs'].ravel().tolist() == [0, 255]
     text = 'a,label,b\n1,0,2\n3,1,4\n'
     assert make(path=write(text), target='label', shape=(1, 2)).parts['train'][1]['inputs'].ravel().tolist() == [3, 4]
+
+
+@pytest.mark.parametrize('line', ['1,3,256', '1,-1,0', '1,1.5,0', '1,x,0', '1,,0', '1,nan,0'])
+def test_what_is_no_pixel(write, line):
+    path = write(f'0,1,2\n{line}\n1,0,255\n')
+    with pytest.raises(BadRecord, match='line 2: pixels are whole numbers from 0 to 255'):
+        make(path=path, shape=(1, 2))
+    kept = make(path=path, shape=(1, 2), bad='skip', bad_rate=0.5).parts['train']
+    assert kept.inputs.reshape(2, 2).tolist() == [[1, 2], [0, 255]]
+    with pytest.raises(BadRecord, match='2 cells instead of 3'):
+        make(path=write('0,1,2\n1,0,0\n1,2\n'), shape=(1, 2))
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Lines of text become rows of numbers: columns of numbers, of categories and of pixels, and what a target is.
 
-A table is read once, a line a row; one that cannot be used keeps its place as a BadRecord.
+A file is read once, a line a row; of one that cannot be used it is noted why.
 """
 
 import csv
@@ -73,10 +73,16 @@ class Table:
         """Marks a row as one that cannot be used; the first reason counts."""
         if row not in self.bad:
             self.bad[row] = BadRecord(
-                '{record}: {why}.\nMend it, or leave such records out: --config.data.bad=skip',
+                '{record}: {why}.\nMend it, or leave such lines out: --config.data.source.bad=skip',
                 record=say('"{path}", line {number:,}', path=self.name, number=self.lines[row]),
                 why=why,
             )
+
+    def good(self) -> np.ndarray:
+        """Returns the numbers of the rows that can be used, int64 [n]."""
+        found = np.ones(len(self.lines), bool)
+        found[list(self.bad)] = False
+        return np.flatnonzero(found)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -137,7 +143,7 @@ def names_of(path: Path, separator: str, header: str) -> tuple[list[str], bool]:
     return names, named
 
 
-def read(
+def read_table(
     path: Path,
     separator: str,
     skip_first: bool,
