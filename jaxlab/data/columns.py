@@ -23,6 +23,7 @@ from jaxlab.messages import say
 
 UNKNOWN, NUMBER = -2, -1  # what a cell is that is no word
 MOST_CATEGORIES = 1000  # of a column; more are names of rows rather than categories
+PIXELS = {str(value): value for value in range(256)}
 MOST_CLASSES = 20  # of a target of whole numbers; of more it is a quantity
 
 
@@ -203,13 +204,12 @@ def read_table(
 def picture_of(cells: Sequence[str]) -> np.ndarray | None:
     """Returns uint8 [f], or None where a cell is no whole number from 0 to 255."""
     try:
-        found = np.fromiter(map(int, cells), np.int64, len(cells))
-    except (ValueError, OverflowError):
+        return np.frombuffer(bytes(map(PIXELS.__getitem__, cells)), np.uint8)  # twice as fast as int() of each
+    except KeyError:
         values = [number_of(cell.strip()) for cell in cells]
-        if any(value is None or not value.is_integer() for value in values):
+        if any(value is None or not value.is_integer() or not 0 <= value <= 255 for value in values):
             return None
-        found = np.array(values, np.float64)
-    return found.astype(np.uint8) if found.min() >= 0 and found.max() <= 255 else None
+        return np.array(values, np.uint8)
 
 
 def number_of(cell: str) -> float | None:
