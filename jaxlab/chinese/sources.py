@@ -98,6 +98,7 @@ TABLE: dict[str, str] = {
     '--config={config}: there is nothing to prepare: config.data.source is not tfds.': (
         '--config={config}：没有什么要准备的：config.data.source 不是 tfds。'
     ),
+    'say whose data to prepare: --config=configs/….py': '请指明要准备谁的数据：--config=configs/….py',
     '{set} is prepared already: "{folder}"': '{set} 已经准备好了：“{folder}”',
     'to prepare {set} takes TensorFlow, for this one time: bash launch/setup.sh --extras=prepare\n'
     "(or: pip install -e '.[prepare]')": (

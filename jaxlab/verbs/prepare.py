@@ -25,7 +25,7 @@ PATIENCE = 15  # seconds until a host is taken for one that does not answer
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     config = say('the experiment whose data are wanted: a file, with a size after a colon')
-    parser.add_argument('--config', required=True, help=config)
+    parser.add_argument('--config', default='', help=config)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -33,6 +33,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     from jaxlab import config_text
 
+    if not parsed.config:
+        raise UserError('say whose data to prepare: --config=configs/….py')
     written, chosen, _ = config_text.load_all(parsed.config)
     wanted = []
     for name in chosen:

@@ -235,6 +235,11 @@ def test_unknown_sets(root, run):
     assert 'BuilderConfig v5 not found' in run('--config.data.source.set=cifar10_1/v5')[2]
 
 
+def test_no_config(capfd):
+    assert jaxlab.main.main(['prepare']) == 2
+    assert 'say whose data to prepare' in capfd.readouterr().err
+
+
 def test_a_config_without_such_a_set(root, run, tmp_path):
     for config in (
         CONFIG.replace("spec('data.sources.tfds', set='shapes')", '3'),
