@@ -2,6 +2,7 @@
 
 from jaxlab.chinese import (
     data,
+    doctor,
     evaluation,
     examples,
     experiments,
@@ -20,6 +21,7 @@ from jaxlab.chinese import (
 CHINESE: dict[str, str] = {
     **program.TABLE,
     **data.TABLE,
+    **doctor.TABLE,
     **training.TABLE,
     **screen.TABLE,
     **report.TABLE,
