@@ -114,7 +114,7 @@ def _of_hub(source: str) -> Weights:
                 file=file,
                 source=source,
                 endpoint=endpoint,
-                error=(str(error).strip() or type(error).__name__).partition('\n')[0],
+                error=_reason(error.__cause__ or error),
                 whole=WHOLE,
             ) from None
 
@@ -214,5 +214,9 @@ def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(
         '{path} cannot be read, or is damaged ({error}); fetch it again.',
         path=path,
-        error=str(error).partition('\n')[0] or type(error).__name__,
+        error=_reason(error),
     )
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().partition('\n')[0].rstrip('.') or type(error).__name__

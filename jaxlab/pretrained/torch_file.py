@@ -11,12 +11,13 @@ torch 1.6, several such programs one after another, and then all storages.
 
 import io
 import math
+import mmap
 import pickletools
 import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,8 +41,8 @@ INSIDE = ('state_dict', 'model_state_dict', 'model')  # under which a training's
 PREFIX = 'module.'  # which torch's DataParallel puts before every name
 # What a program that makes no sense runs into: an empty stack, a number where a text should be, an early end, …
 DAMAGE = (
-    *(ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, TypeError, ValueError),
-    *(RecursionError, struct.error, zipfile.BadZipFile),
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError),
+    *(ValueError, struct.error, zipfile.BadZipFile),
 )
 
 
@@ -88,8 +89,9 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
             if zipfile.is_zipfile(file):
                 content, storage_of = _zip(path, file)
             else:
-                file.seek(0)
-                content, storage_of = _legacy(path, file)
+                # Mapped: of a text that says it is exabytes long, a map reads what there is.
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                    content, storage_of = _legacy(path, mapped)
             found = _tensors(content)
             names = {name.removeprefix(PREFIX): name for name in found}
             if not all(name.startswith(PREFIX) for name in found):
@@ -137,7 +139,8 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     return archive.read(entry)
 
 
-def _legacy(path: Path, file: BinaryIO) -> tuple[Any, StorageOf]:
+def _legacy(path: Path, mapped: mmap.mmap) -> tuple[Any, StorageOf]:
+    file = cast(IO[bytes], mapped)
     if _run(path, file) != MAGIC or _run(path, file) != PROTOCOL:
         raise ValueError('no file of torch.save')
     if not _run(path, file)['little_endian']:
@@ -145,12 +148,11 @@ def _legacy(path: Path, file: BinaryIO) -> tuple[Any, StorageOf]:
     wanted: dict[str, Storage] = {}
     content = _run(path, file, wanted)
     keys = _run(path, file)
-    end = path.stat().st_size
     storages: dict[str, np.ndarray] = {}
     for key in keys:
         (count,) = struct.unpack('<q', file.read(8))
         size = count * wanted[key].dtype.itemsize
-        if count != wanted[key].length or not 0 <= size <= end - file.tell():
+        if count != wanted[key].length or not 0 <= size <= len(mapped) - mapped.tell():
             raise ValueError(f'{key}: {count}')
         storages[key] = np.frombuffer(file.read(size), wanted[key].dtype)
     return content, lambda storage: storages[storage.key]
@@ -214,7 +216,7 @@ _LITERALS = {
 _TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
 
 
-def _run(path: Path, file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
+def _run(path: Path, file: IO[bytes], storages: dict[str, Storage] | None = None) -> Any:
     """Runs one program, from where the file stands; returns what it builds. Its storages are noted in `storages`."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
