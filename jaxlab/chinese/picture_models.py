@@ -9,4 +9,14 @@ TABLE: dict[str, str] = {
     ' the size that it was made for.': (
         '{height} x {width} 的图片有 {count} 个图块，而这个模型只有 {there} 个位置：请给它与建立时同样大小的图片。'
     ),
+    # --- pretrained ---
+    'config.json: {key}={value}, and our ViT has {wanted}.': 'config.json：{key}={value}，而我们的 ViT 是 {wanted}。',
+    '{field}={value}: the ViT of transformers has {wanted}, and no other.': (
+        '{field}={value}：transformers 的 ViT 只有 {wanted}。'
+    ),
+    'config.json: {key}={value}, and our EfficientNet has {wanted}.': (
+        'config.json：{key}={value}，而我们的 EfficientNet 是 {wanted}。'
+    ),
+    'image_size={size}: transformers pads pictures of odd sizes otherwise than TensorFlow and we do; an even size is'
+    ' wanted.': ('image_size={size}：对奇数大小的图片，transformers 的填充方式与 TensorFlow 和我们的不同；请用偶数。'),
 }

@@ -110,12 +110,12 @@ class Block(nn.Module):
     """An inverted bottleneck (Sandler et al. 2018) with squeeze-and-excitation (Hu et al. 2018).
 
     [b h w i] -> [b h/stride w/stride o], rounded up: widened to m channels, each filtered by itself and weighed by what
-    all say of the whole picture, and narrowed. Where the shapes are equal, x is added. The m channels are split over
-    mesh axis tensor.
+    all say of the whole picture, and narrowed. To this x is added, but for the first block of a stage. The m channels
+    are split over mesh axis tensor.
     """
 
     stage: Stage
-    stride: int
+    first: bool  # of its stage
     rate: float  # of stochastic depth
     conv_norm: Callable[..., nn.Module]
     linear: Callable[..., nn.Module]
@@ -123,18 +123,19 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         i, m, o = x.shape[-1], x.shape[-1] * self.stage.expansion, self.stage.features
+        stride = self.stage.stride if self.first else 1
         h = x
         if self.stage.expansion > 1:
             h = self.conv_norm(m, 1, axes=('embed', 'channels'), name='expand')(h, train)
         filtered = self.conv_norm(
-            m, self.stage.window, axes=('conv_in', 'channels'), stride=self.stride, depthwise=True, name='depthwise'
+            m, self.stage.window, axes=('conv_in', 'channels'), stride=stride, depthwise=True, name='depthwise'
         )
         h = filtered(h, train)
         seen = self.linear(max(1, i // SQUEEZE), ('channels', 'inputs'), 'norm', name='squeeze')(global_average(h))
         passes = self.linear(m, ('inputs', 'channels'), 'channels', name='excite')(nn.silu(seen))
         h *= nn.sigmoid(constrain(passes, 'batch', 'channels'))[:, None, None]
         h = self.conv_norm(o, 1, axes=('channels', 'conv_out'), swish=False, name='project')(h, train)
-        return x + StochasticDepth()(h, self.rate, train) if h.shape == x.shape else h
+        return h if self.first else x + StochasticDepth()(h, self.rate, train)
 
 
 class EfficientNet(nn.Module):
@@ -161,11 +162,10 @@ class EfficientNet(nn.Module):
         parts = stages(self.width, self.depth)
         total = sum(stage.blocks for stage in parts)
         blocks: list[nn.Module] = []
-        for n, stage in enumerate(parts):
+        for stage in parts:
             for k in range(stage.blocks):
                 rate = self.stochastic_depth * len(blocks) / total  # the deeper, the more often
-                stride = stage.stride if k == 0 else 1
-                blocks.append(Block(stage, stride, rate, conv_norm, linear, name=f'stage_{n}_block_{k}'))
+                blocks.append(Block(stage, k == 0, rate, conv_norm, linear, name=f'block_{len(blocks)}'))
         self.blocks = blocks
         self.top = conv_norm(scaled(TOP, self.width), 1, axes=('embed', 'conv_out'))
         self.head_dropout = nn.Dropout(self.dropout)

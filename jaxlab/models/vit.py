@@ -88,7 +88,7 @@ class ViT(nn.Module):
         x = Conv(self.width, window, self.patch, 'valid', bias_axis='norm', name='patch_embedding', **dtypes)(pictures)
         x = x.reshape(x.shape[0], -1, self.width)
         if self.pool == 'token':
-            token = parameter(self, 'token', init, ('norm',), (self.width,), self.param_dtype)
+            token = parameter(self, 'token', init, ('positions', 'table'), (1, self.width), self.param_dtype)
             token = jnp.broadcast_to(token.astype(x.dtype), (x.shape[0], 1, self.width))
             x = jnp.concatenate([token, x], axis=1)
         t = x.shape[1]

@@ -36,6 +36,7 @@ LAYOUTS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarra
         lambda x: np.moveaxis(x, (0, 1), (-1, -2)),
         lambda x: np.moveaxis(x, (-1, -2), (0, 1)),
     ),
+    'pointwise': (lambda x: x[:, :, 0, 0].T, lambda x: x.T[:, :, None, None]),  # [o i 1 1] and [i o]
     'first': (lambda x: x[0], lambda x: x[None]),  # theirs has a first axis of 1
 }
 

@@ -41,11 +41,17 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     if resample not in INTERPOLATIONS:
         raise UserError('preprocessor_config.json: resample={value}: 0 to 5 are known.', value=resample)
     normal = config.get('do_normalize', True)
+    mean = tuple(config.get('image_mean', (0.485, 0.456, 0.406))) if normal else (0.0, 0.0, 0.0)
+    deviation = tuple(config.get('image_std', (0.229, 0.224, 0.225)))
+    if config.get('include_top', 'EfficientNet' in _kind(config)):  # theirs is a square root, and divides twice
+        deviation = tuple(each * each if normal else each for each in deviation)
+    elif not normal:
+        deviation = (1.0, 1.0, 1.0)
     return {
         'size': cut[0],
         'resize': cut[1],
-        'mean': tuple(config.get('image_mean', (0.485, 0.456, 0.406))) if normal else (0.0, 0.0, 0.0),
-        'deviation': tuple(config.get('image_std', (0.229, 0.224, 0.225))) if normal else (1.0, 1.0, 1.0),
+        'mean': mean,
+        'deviation': deviation,
         'interpolation': INTERPOLATIONS[resample],
     }
 

@@ -48,16 +48,16 @@ def test_channels_are_rounded_as_published():
     assert scaled(20, 0.57) == 16  # 8 would be less than nine tenths of 11.4
 
 
-@pytest.mark.parametrize('stride', [1, 2])
-def test_a_block_by_hand(stride, float64):
+@pytest.mark.parametrize('first', [False, True])
+def test_a_block_by_hand(first, float64):
     """Widened, filtered, weighed and narrowed, with the convolutions of the library."""
-    stage = efficientnet.Stage(1, 5, stride, 6, 8)
+    stage = efficientnet.Stage(2, 5, 2, 6, 8)
     x = np.random.default_rng(0).normal(size=(2, 7, 10, 8))
     dtypes = dict(dtype=jnp.float64, param_dtype=jnp.float64)
 
     norm = partial(efficientnet.BatchNorm, 0.99, 1e-3, **dtypes)
     conv_norm = partial(efficientnet.ConvNorm, norm=norm, **dtypes)
-    block = efficientnet.Block(stage, stride, 0.0, conv_norm, partial(efficientnet.Linear, **dtypes))
+    block = efficientnet.Block(stage, first, 0.0, conv_norm, partial(efficientnet.Linear, **dtypes))
     shapes = meta.unbox(jax.eval_shape(lambda: block.init(jax.random.key(0), x, False)))
     random = np.random.default_rng(1)
     variables = jax.tree.map(lambda leaf: random.uniform(0.1, 1, leaf.shape), shapes)
@@ -78,11 +78,11 @@ def test_a_block_by_hand(stride, float64):
     def swish(x):
         return x * sigmoid(x)
 
-    h = swish(layer(swish(layer(x, 'expand')), 'depthwise', stride, 48))
+    h = swish(layer(swish(layer(x, 'expand')), 'depthwise', 2 if first else 1, 48))
     squeezed = swish(h.mean((1, 2)) @ p['squeeze']['kernel'] + p['squeeze']['bias'])
     assert squeezed.shape == (2, 2)
     h = h * sigmoid(squeezed @ p['excite']['kernel'] + p['excite']['bias'])[:, None, None]
-    wanted = layer(h, 'project') + (x if stride == 1 else 0)
+    wanted = layer(h, 'project') + (0 if first else x)
     np.testing.assert_allclose(block.apply(variables, x, False), wanted, rtol=1e-10)
 
 
@@ -112,7 +112,7 @@ def test_training_moves_the_statistics_alone():
 def test_rates_grow_with_depth():
     model = make(INFO, size=0, stochastic_depth=0.32).bind({})
     np.testing.assert_allclose([block.rate for block in model.blocks], 0.02 * np.arange(16))
-    assert [block.stride for block in model.blocks] == [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    assert [i for i, block in enumerate(model.blocks) if block.first] == [0, 1, 3, 5, 8, 11, 15]
 
 
 def test_the_head_reads_the_features():
@@ -138,7 +138,7 @@ def test_initial_weights_keep_the_size_of_the_signal():
     @jax.jit
     def born(key):
         params = meta.unbox(model.init(key, PICTURES[:1]))['params']
-        return params['stage_5_block_1'], params['head']
+        return params['block_12'], params['head']
 
     block, head = born(jax.random.key(0))
     assert np.std(block['depthwise']['conv']['kernel']) == pytest.approx(np.sqrt(2 / 25), rel=0.05)
