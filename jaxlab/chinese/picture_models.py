@@ -9,6 +9,15 @@ TABLE: dict[str, str] = {
     ' the size that it was made for.': (
         '{height} x {width} 的图片有 {count} 个图块，而这个模型只有 {there} 个位置：请给它与建立时同样大小的图片。'
     ),
+    # --- dcgan ---
+    'DCGAN makes pictures whose height and width 4 divides, and these data have {height} x {width} pixels; the nearest'
+    ' such size: {near_height} x {near_width}.': (
+        'DCGAN 生成的图片，高和宽须能被 4 整除，而这份数据是 {height} x {width} 像素；'
+        '最接近的大小是 {near_height} x {near_width}。'
+    ),
+    'conditional=True: these data have no labels; set conditional=False.': (
+        'conditional=True：这份数据没有标签；请设 conditional=False。'
+    ),
     # --- pretrained ---
     'config.json: {key}={value}, and our ViT has {wanted}.': 'config.json：{key}={value}，而我们的 ViT 是 {wanted}。',
     '{field}={value}: the ViT of transformers has {wanted}, and no other.': (

@@ -4,7 +4,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
-from jaxlab.nn.parameter import parameter
+from jaxlab.nn.parameter import as_it_is, parameter
 from jaxlab.nn.windows import Each, Padding, Pairs, count_places, each, extent, fit, pads, shifted
 from jaxlab.nn.winograd import winograd
 from jaxlab.parallel.layout import constrain
@@ -154,6 +154,7 @@ class Conv(nn.Module):
 
     `axes` names the last two axes of the kernel [*window i/g o]; `bias_axis` that of the bias [o], '' meaning that
     there is none. FSDP stores kernels split by outputs: the inputs of the first layer are the 3 colours of an image.
+    `reparametrise` makes of (module, kernel) the kernel that is used, as spectral normalisation does.
     """
 
     features: int
@@ -167,12 +168,14 @@ class Conv(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
+    reparametrise: Callable[[nn.Module, jax.Array], jax.Array] = as_it_is
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (*self.window, x.shape[-1] // self.groups, self.features)
         names = (*('window',) * len(self.window), *self.axes)
         kernel = parameter(self, 'kernel', self.kernel_init, names, shape, self.param_dtype)
+        kernel = self.reparametrise(self, kernel)
         # The kernel is gathered here, if it is stored in parts: what is computed of it may be larger, activations are.
         kernel = constrain(kernel.astype(self.dtype), *names)
         y = conv(x.astype(self.dtype), kernel, self.stride, self.padding, self.dilation, self.groups)

@@ -2,18 +2,21 @@
 
 # i input width, o output width, v table rows, d table width; ... any leading axes
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
-from jaxlab.nn.parameter import parameter
+from jaxlab.nn.parameter import as_it_is, parameter
 
 
 class Linear(nn.Module):
     """y = x W + b, [... i] -> [... o].
 
     `axes` names the two axes of the kernel [i o]; `bias_axis` that of the bias [o], '' meaning that there is none.
+    `reparametrise` makes of (module, kernel) the kernel that is used, as spectral normalisation does.
     """
 
     features: int
@@ -22,11 +25,13 @@ class Linear(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
+    reparametrise: Callable[[nn.Module, jax.Array], jax.Array] = as_it_is
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (x.shape[-1], self.features)
         kernel = parameter(self, 'kernel', self.kernel_init, self.axes, shape, self.param_dtype)
+        kernel = self.reparametrise(self, kernel)
         y = product(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.bias_axis:
             bias = parameter(self, 'bias', nn.initializers.zeros, (self.bias_axis,), shape[1:], self.param_dtype)

@@ -18,3 +18,8 @@ def parameter(
     assert len(axes) == len(shape), (name, axes, shape)
     boxed: Any = nn.with_logical_partitioning(init, axes)
     return module.param(name, boxed, shape, dtype)
+
+
+def as_it_is(module: nn.Module, kernel: jax.Array) -> jax.Array:
+    """Returns the kernel: what a layer does that does not reparametrise it."""
+    return kernel
