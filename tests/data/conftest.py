@@ -3,6 +3,7 @@ import json
 import pytest
 
 from jaxlab.config import build, spec
+from jaxlab.data import token_store
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +32,17 @@ def chinese(tmp_path):
     path = tmp_path / 'lessons.jsonl'
     path.write_text('\n'.join(json.dumps(line, ensure_ascii=n % 2 > 0) for n, line in enumerate(lines)), 'utf-8')
     return path
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """The list of stores written during the test."""
+    written = []
+    original = token_store.write_store
+
+    def write(corpus, processor, folder):
+        written.append(folder)
+        original(corpus, processor, folder)
+
+    monkeypatch.setattr(token_store, 'write_store', write)
+    return written
