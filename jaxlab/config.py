@@ -187,7 +187,7 @@ def is_outside(name: str) -> bool:
     return len(words) > 1 and words[0] != 'jaxlab' and all(map(str.isidentifier, words))
 
 
-def module(room: str, name: str) -> ModuleType:
+def module(room: str, name: str, function: str = 'make') -> ModuleType:
     """Returns the module that holds part `name`; a dotted name is a module of the user's own.
 
     Raises:
@@ -208,29 +208,31 @@ def module(room: str, name: str) -> ModuleType:
             raise UserError('name "{name}": {file} has no function make(…).', name=name, file=found.__file__)
         return found
     name = name.removeprefix(f'jaxlab.{room}.')
-    if name not in names(room):
+    if name not in (known := names(room, function)):
         raise UserError(
             '"{name}" is not in {room}: {alternatives}',
             name=name,
             room=room,
-            alternatives=alternatives(name, names(room)),
+            alternatives=alternatives(name, known),
         )
     home = importlib.import_module(f'jaxlab.{room}')
     return importlib.import_module(f'jaxlab.{room}.{name}') if hasattr(home, '__path__') else home
 
 
-def names(room: str) -> list[str]:
-    """Returns the names of all parts of a room."""
+def names(room: str, function: str = 'make') -> list[str]:
+    """Returns the names of all parts of a room: of its modules that have the function which makes them."""
     home = importlib.import_module(f'jaxlab.{room}')
     if hasattr(home, '__path__'):
         inside = [found.name for found in pkgutil.iter_modules(home.__path__) if not found.ispkg]
-        return [name for name in inside if _defines_make(room, name)]
+        return [name for name in inside if _defines(function, room, name)]
     return list(home.__all__)
 
 
-def _defines_make(room: str, name: str) -> bool:
+def _defines(function: str, room: str, name: str) -> bool:
     found = importlib.util.find_spec(f'jaxlab.{room}.{name}')
-    return found is not None and found.origin is not None and '\ndef make(' in Path(found.origin).read_text('utf-8')
+    return (
+        found is not None and found.origin is not None and f'\ndef {function}(' in Path(found.origin).read_text('utf-8')
+    )
 
 
 def build(node: ConfigDict, *given: Any, key: str) -> Any:

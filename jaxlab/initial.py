@@ -8,8 +8,6 @@
 Only the first start reads them; from then on a run goes on from its own checkpoints.
 """
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from jaxlab import config as configs
 from jaxlab.blueprint import Blueprint
 from jaxlab.errors import UserError
 from jaxlab.parallel import layout
@@ -115,13 +114,13 @@ def tables(config: ConfigDict) -> Any:
       UserError: there is none.
     """
     name = config.model.name
-    if '.' in name or importlib.util.find_spec(f'jaxlab.pretrained.{name}') is None:
+    if name not in configs.names('pretrained', 'family_of'):
         raise UserError(
             'config.init_from={source}: nothing says how published weights fit config.model.name={name}.',
             source=config.init_from,
             name=name,
         )
-    return importlib.import_module(f'jaxlab.pretrained.{name}')
+    return configs.module('pretrained', name, 'family_of')
 
 
 def with_preprocessing(config: ConfigDict) -> ConfigDict:

@@ -126,7 +126,9 @@ class Discriminator(nn.Module):
         reparametrise: Callable[[nn.Module, jax.Array], jax.Array] = as_it_is
         if self.spectral:
             reparametrise = partial(spectral_norm, train=train)
-        conv: Callable[..., nn.Module] = partial(Conv, window=(4, 4), stride=2, kernel_init=init, reparametrise=reparametrise, **dtypes)
+        conv: Callable[..., nn.Module] = partial(
+            Conv, window=(4, 4), stride=2, kernel_init=init, reparametrise=reparametrise, **dtypes
+        )
         count = doublings(pictures.shape[1], pictures.shape[2])
         x = pictures.astype(self.dtype)
         for i in range(count):
