@@ -53,9 +53,6 @@ def run(parsed: argparse.Namespace) -> int:
 def prepare(set: str, dir: str = '', version: str = '') -> None:
     """Downloads a set by its official builder, and writes it as files that are read by number, where `tfds` looks.
 
-    A set has a folder of its own for what is downloaded. In one folder archives of the same name would be taken for one
-    another, without a word: MNIST and Fashion-MNIST have such.
-
     Args: as of the source `jaxlab.data.sources.tfds`.
 
     Raises:
@@ -77,7 +74,7 @@ def prepare(set: str, dir: str = '', version: str = '') -> None:
         )
     root = home(dir)
     builder = builder_of(tfds, set, version, root)
-    downloads = root / 'downloads' / set.replace('/', '-')
+    downloads = downloads_of(root, set)
     manual = downloads / 'manual'
     settings = tfds.download.DownloadConfig(
         extract_dir=downloads / 'extracted', manual_dir=manual, try_download_gcs=False
@@ -91,6 +88,15 @@ def prepare(set: str, dir: str = '', version: str = '') -> None:
     except Exception as error:
         raise told(error, set, builder, manual) from error
     print(say('{set} is prepared: "{folder}"', set=set, folder=builder.data_dir))
+
+
+def downloads_of(root: Path, set: str) -> Path:
+    """Returns the folder of what is downloaded, one for each set.
+
+    In a common one, files of the same name that were placed by hand, or were unpacked from there, would be taken for
+    one another, without a word: MNIST and Fashion-MNIST have such.
+    """
+    return root / 'downloads' / set.replace('/', '-')
 
 
 def has_tensorflow() -> bool:

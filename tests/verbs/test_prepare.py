@@ -3,6 +3,7 @@
 A stand-in takes the place of the official builder; what it downloads with is the library's own.
 """
 
+import gzip
 import hashlib
 import http.server
 import socket
@@ -14,7 +15,7 @@ import pytest
 pytest.importorskip('tensorflow_datasets', reason='TensorFlow Datasets is not here (the extra "tfds")')
 
 import tensorflow_datasets
-from tensorflow_datasets.core.download import checksums, download_manager, downloader
+from tensorflow_datasets.core.download import checksums, download_manager, downloader, extractor
 
 import jaxlab.main
 from jaxlab.data.sources import tfds
@@ -65,7 +66,7 @@ class Builder:
         }
         self.info = SimpleNamespace(download_size=2 * len(content))
         self.data_dir = str(root / name / '1.0.0')
-        self.found = []
+        self.found, self.unpacks = [], False
 
     def download_and_prepare(self, *, download_dir, download_config, file_format):
         assert file_format == 'array_record' and not download_config.try_download_gcs
@@ -76,7 +77,7 @@ class Builder:
             url_infos=self.url_infos,
             dataset_name=self.name,
         )
-        self.found = manager.download(self.urls)
+        self.found = (manager.download_and_extract if self.unpacks else manager.download)(self.urls)
         write_set(self.root, {'train': pictures(5)}, name=self.name)
 
 
@@ -124,14 +125,32 @@ def test_a_set_is_prepared_once(root, run, stand_in, server):
     assert (code, out) == (0, f'shapes is prepared already: "{root}/shapes/1.0.0"\n')
 
 
-def test_each_set_has_a_download_folder_of_its_own(root, run, stand_in, server):
-    """Archives of one name must not be taken for one another."""
-    first = stand_in(Builder(root, server(200)))
-    run()
-    other = stand_in(Builder(root, server(200, b'other pictures'), 'signs', b'other pictures'))
-    assert run('--config.data.source.set=signs')[0] == 0
-    assert first.found[0].read_bytes() == HELD and other.found[0].read_bytes() == b'other pictures'
-    assert {path.name for path in (root / 'downloads').iterdir()} == {'shapes', 'signs'}
+def two_sets(root, run, stand_in, monkeypatch):
+    """Prepares two sets from packed files of the same names, placed by hand; returns what each was made of."""
+    files = SimpleNamespace(gfile=SimpleNamespace(GFile=open))  # what unpacking takes of TensorFlow
+    monkeypatch.setattr(extractor, 'tf', SimpleNamespace(io=files, compat=SimpleNamespace(as_text=str)))
+    found = []
+    for name in ('shapes', 'signs'):
+        packed = gzip.compress(name.encode())
+        builder = stand_in(Builder(root, f'http://{name}.invalid', name, packed))
+        manual = verb.downloads_of(root, name) / 'manual'
+        manual.mkdir(parents=True, exist_ok=True)
+        for url in builder.urls:
+            (manual / url.rpartition('/')[2]).write_bytes(packed)
+        builder.unpacks = True
+        assert run(f'--config.data.source.set={name}')[0] == 0
+        found.append(builder.found[0].read_text())
+    return found
+
+
+def test_sets_are_not_taken_for_one_another(root, run, stand_in, monkeypatch):
+    assert two_sets(root, run, stand_in, monkeypatch) == ['shapes', 'signs']
+
+
+def test_one_folder_for_all_downloads_would_mix_them_up(root, run, stand_in, monkeypatch):
+    """The mutant, and the library as it is: it reuses what it unpacked, by the name alone."""
+    monkeypatch.setattr(verb, 'downloads_of', lambda root, set: root / 'downloads')
+    assert two_sets(root, run, stand_in, monkeypatch) == ['shapes', 'shapes']
 
 
 def test_another_folder(root, run, stand_in, tmp_path):
