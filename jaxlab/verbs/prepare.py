@@ -1,7 +1,7 @@
 """Download and prepare the data set of a config, once.
 
-python -m jaxlab.main prepare --config=configs/mnist.py
-python -m jaxlab.main prepare --config=configs/mnist.py --config.data.source.set=cifar10 --config.data.source.dir=sets
+python -m jaxlab.main prepare --config=configs/mlp.py:mnist
+python -m jaxlab.main prepare --config=configs/cnn.py:fashion --config.data.source.dir=my_sets
 """
 
 import argparse
