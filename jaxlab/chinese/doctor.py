@@ -4,10 +4,9 @@ TABLE: dict[str, str] = {
     # --- findings ---
     'there is no part "train"': '没有训练部分“train”',
     '{part}: there are no examples': '{part}：没有样本',
-    '{part}: {count:,} examples cannot be read: {reasons}': '{part}：{count:,} 个样本无法读取：{reasons}',
-    '{part}: {count:,} inputs are neither pictures [height, width, 1 or 3] nor rows of a table [columns]: {shapes}': (
-        '{part}：{count:,} 个输入既不是图片 [高，宽，1 或 3]，也不是表格的行 [列]：{shapes}'
-    ),
+    '{part}: examples that cannot be read: {count:,} ({reasons})': '{part}：{count:,} 个样本无法读取（{reasons}）',
+    '{part}: inputs that are neither pictures [height, width, 1 or 3] nor rows of a table [columns]: {count:,}'
+    ' ({shapes})': ('{part}：{count:,} 个输入既不是图片 [高，宽，1 或 3]，也不是表格的行 [列]（{shapes}）'),
     'inputs are of several kinds: {kinds}': '输入有几种不同的类型：{kinds}',
     '{part}: inputs are {dtypes}, from {low:.4g} to {high:.4g}; {wanted} is wanted': (
         '{part}：输入是 {dtypes}，从 {low:.4g} 到 {high:.4g}；应为 {wanted}'
@@ -15,22 +14,22 @@ TABLE: dict[str, str] = {
     'are not finite': '含有非有限的数值',
     'are of one colour ({black:,} are black)': '只有一种颜色（其中 {black:,} 个全黑）',
     '{part}: columns that never change: {columns}': '{part}：从不变化的列：{columns}',
-    'have a target that is none of 0 to {last}: {targets}': '的目标不在 0 到 {last} 之间：{targets}',
+    'have a target other than 0 to {last}, as {targets}': '的目标不在 0 到 {last} 之间，例如 {targets}',
     'have a target that is no number': '的目标不是数',
     '{part}: all targets are {target}': '{part}：所有目标都是 {target}',
-    '{part}: there is nothing of {count:,} classes: {labels}': '{part}：有 {count:,} 个类别没有样本：{labels}',
+    '{part}: classes without examples: {count:,} ({labels})': '{part}：有 {count:,} 个类别没有样本（{labels}）',
     '{part}: of "{most}" there are {ratio:.1f} times as many as of "{least}" ({count:,} and {few:,})': (
         '{part}：“{most}”的样本数是“{least}”的 {ratio:.1f} 倍（{count:,} 与 {few:,}）'
     ),
-    '{count:,} examples of {part} are in {other} as well: {pairs}': (
-        '{part} 有 {count:,} 个样本也在 {other} 中：{pairs}'
+    'examples of {part} that are in {other} as well: {count:,} ({pairs})': (
+        '{part} 有 {count:,} 个样本也在 {other} 中（{pairs}）'
     ),
-    '{count:,} times the same inputs have two targets: {pairs}': '有 {count:,} 次相同的输入对应不同的目标：{pairs}',
-    '{part}: {count:,} examples are there already: {pairs}': '{part}：{count:,} 个样本与之前的重复：{pairs}',
+    'the same inputs with two targets: {count:,} ({pairs})': '相同的输入对应不同的目标：{count:,} 次（{pairs}）',
+    '{part}: examples that are there already: {count:,} ({pairs})': '{part}：{count:,} 个样本与之前的重复（{pairs}）',
     '{part}: examples lie in the order of their targets (batches are shuffled)': (
         '{part}：样本按目标的顺序排列（批次会被打乱）'
     ),
-    '{part}: {count:,} examples {what} (numbers {numbers})': '{part}：{count:,} 个样本{what}（编号 {numbers}）',
+    '{part}: examples that {what}: {count:,} ({which})': '{part}：{count:,} 个样本{what}（{which}）',
     # --- the verb ---
     'Look for what is wrong with a data set before anybody trains on it.': '在训练之前检查数据集有什么问题。',
     'the experiment whose data are looked at': '要检查其数据的实验',
@@ -55,8 +54,8 @@ TABLE: dict[str, str] = {
         '{classes:,} 个类别，每类 {least:,}（“{rarest}”）到 {most:,}（“{commonest}”）个样本'
     ),
     'targets {low:.4g} to {high:.4g}': '目标 {low:.4g} 到 {high:.4g}',
-    'wrong': '问题',
-    'note': '注意',
+    'wrong: {message}': '问题：{message}',
+    'note: {message}': '注意：{message}',
     'nothing is wrong': '没有问题',
     'pictures of each class: {sheets}': '各类的图片：{sheets}',
 }

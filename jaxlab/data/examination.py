@@ -42,6 +42,8 @@ class Seen:
     """What one look at every example of a part has shown. Lists are of readable examples, in their order."""
 
     size: int  # examples of the part, whether they were looked at or not
+    part: str = ''
+    names: Sequence[str] = ()  # of all examples, where they have some
     numbers: list[int] = field(default_factory=list)  # which of the part's they are
     targets: list[float] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)  # of the inputs, shape included
@@ -53,6 +55,10 @@ class Seen:
     flat: dict[int, float] = field(default_factory=dict)  # pictures of one value -> which
     not_finite: list[int] = field(default_factory=list)
     columns: tuple[np.ndarray, np.ndarray] | None = None  # lowest and highest of each, of a table
+
+    def called(self, number: int) -> str:
+        """Returns what a person finds an example by."""
+        return self.names[number] if self.names else f'{self.part} {number}'
 
     def counts(self, classes: int) -> np.ndarray:
         """Returns how many examples each class has, int [classes]; those of no class are left out."""
@@ -80,19 +86,19 @@ def examine(source: Source, most: int = 0) -> Examination:
       source: what to look at.
       most: look at so many examples of each part, evenly spread; 0: at all.
     """
-    parts = {name: look(part, most) for name, part in source.parts.items()}
+    parts = {name: look(name, part, most) for name, part in source.parts.items()}
     return Examination(source, parts, tuple(finding for check in CHECKS for finding in check(source, parts)))
 
 
-def look(part: Part, most: int = 0) -> Seen:
+def look(name: str, part: Part, most: int = 0) -> Seen:
     """Returns what is seen of a part."""
-    seen = Seen(len(part))
+    seen = Seen(len(part), name, getattr(part, 'names', ()))  # those of files are known by their names
     for number in range(0, seen.size, max(1, -(-seen.size // most)) if most else 1):
         try:
             example = part[number]
             inputs, target = np.asarray(example['inputs']), float(example['targets'])
         except (BadRecord, OSError) as error:
-            seen.unreadable[number] = str(error).partition('\n')[0]
+            seen.unreadable[number] = str(error).partition('\n')[0].rstrip('.。')
             continue
         seen.numbers.append(number)
         seen.targets.append(target)
@@ -134,7 +140,7 @@ def unreadable(source: Source, parts: Parts) -> Iterator[Finding]:
         if count := len(seen.unreadable):
             reasons = _few(seen.unreadable.values())
             message = say(
-                '{part}: {count:,} examples cannot be read: {reasons}', part=name, count=count, reasons=reasons
+                '{part}: examples that cannot be read: {count:,} ({reasons})', part=name, count=count, reasons=reasons
             )
             yield Finding('unreadable', name, count, message)
 
@@ -146,8 +152,8 @@ def shapes(source: Source, parts: Parts) -> Iterator[Finding]:
         odd = [shape for shape in seen.shapes if not _is_shape(shape)]
         if odd:
             message = say(
-                '{part}: {count:,} inputs are neither pictures [height, width, 1 or 3] nor rows of a table [columns]:'
-                ' {shapes}',
+                '{part}: inputs that are neither pictures [height, width, 1 or 3] nor rows of a table [columns]:'
+                ' {count:,} ({shapes})',
                 part=name,
                 count=sum(seen.shapes[shape] for shape in odd),
                 shapes=_few(odd),
@@ -181,10 +187,10 @@ def values(source: Source, parts: Parts) -> Iterator[Finding]:
             )
             yield Finding('dtypes', name, sum(odd.values()), message)
         if seen.not_finite:
-            yield _named('not_finite', name, seen.not_finite, say('are not finite'))
+            yield _named('not_finite', seen, seen.not_finite, say('are not finite'))
         if seen.flat:
             black = sum(value == 0 for value in seen.flat.values())
-            yield _named('flat', name, [*seen.flat], say('are of one colour ({black:,} are black)', black=black))
+            yield _named('flat', seen, [*seen.flat], say('are of one colour ({black:,} are black)', black=black))
         if seen.columns is not None and name == 'train':
             same = np.flatnonzero(seen.columns[0] == seen.columns[1])
             if len(same) and len(seen.numbers) > 1:
@@ -200,11 +206,11 @@ def targets(source: Source, parts: Parts) -> Iterator[Finding]:
         if bad := [number for number, is_good in zip(seen.numbers, good) if not is_good]:
             found = sorted({target for target, is_good in zip(seen.targets, good) if not is_good})
             what = (
-                say('have a target that is none of 0 to {last}: {targets}', last=classes - 1, targets=_few(found))
+                say('have a target other than 0 to {last}, as {targets}', last=classes - 1, targets=_few(found))
                 if classes
                 else say('have a target that is no number')
             )
-            yield _named('targets', name, bad, what)
+            yield _named('targets', seen, bad, what)
         if not classes and len(set(seen.targets)) == 1 and len(seen.targets) > 1:
             message = say('{part}: all targets are {target}', part=name, target=seen.targets[0])
             yield Finding('constant_targets', name, len(seen.targets), message)
@@ -220,7 +226,7 @@ def balance(source: Source, parts: Parts) -> Iterator[Finding]:
             continue
         if len(none := np.flatnonzero(counts == 0)):
             message = say(
-                '{part}: there is nothing of {count:,} classes: {labels}',
+                '{part}: classes without examples: {count:,} ({labels})',
                 part=name,
                 count=len(none),
                 labels=_few(source.labels[i] for i in none),
@@ -252,7 +258,7 @@ def duplicates(source: Source, parts: Parts) -> Iterator[Finding]:
             part, other, known = first.setdefault(digest, (name, number, target))
             if (part, other) == (name, number):
                 continue
-            pair = f'{part} {other} = {name} {number}'
+            pair = f'{parts[part].called(other)} = {seen.called(number)}'
             if target != known:
                 against.append(pair)
             if part == name:
@@ -261,7 +267,7 @@ def duplicates(source: Source, parts: Parts) -> Iterator[Finding]:
                 between.setdefault((part, name), []).append(pair)
     for (part, name), pairs in between.items():
         message = say(
-            '{count:,} examples of {part} are in {other} as well: {pairs}',
+            'examples of {part} that are in {other} as well: {count:,} ({pairs})',
             count=len(pairs),
             part=name,
             other=part,
@@ -269,13 +275,14 @@ def duplicates(source: Source, parts: Parts) -> Iterator[Finding]:
         )
         yield Finding('shared', name, len(pairs), message)
     if against:
-        message = say(
-            '{count:,} times the same inputs have two targets: {pairs}', count=len(against), pairs=_few(against)
-        )
+        message = say('the same inputs with two targets: {count:,} ({pairs})', count=len(against), pairs=_few(against))
         yield Finding('contradictions', '', len(against), message)
     for name, pairs in within.items():
         message = say(
-            '{part}: {count:,} examples are there already: {pairs}', part=name, count=len(pairs), pairs=_few(pairs)
+            '{part}: examples that are there already: {count:,} ({pairs})',
+            part=name,
+            count=len(pairs),
+            pairs=_few(pairs),
         )
         yield Finding('duplicates', name, len(pairs), message, wrong=False)
 
@@ -321,15 +328,15 @@ def _kind(kind: tuple[int, ...]) -> str:
     return f'[h w {kind[1]}]' if kind[0] == 3 else f'[{kind[1]}]'
 
 
-def _named(kind: str, part: str, numbers: list[int], what: str) -> Finding:
+def _named(kind: str, seen: Seen, numbers: list[int], what: str) -> Finding:
     message = say(
-        '{part}: {count:,} examples {what} (numbers {numbers})',
-        part=part,
+        '{part}: examples that {what}: {count:,} ({which})',
+        part=seen.part,
         count=len(numbers),
         what=what,
-        numbers=_few(numbers),
+        which=_few(map(seen.called, numbers)),
     )
-    return Finding(kind, part, len(numbers), message)
+    return Finding(kind, seen.part, len(numbers), message)
 
 
 def _few(what: Iterable[Any]) -> str:

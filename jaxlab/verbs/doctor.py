@@ -46,8 +46,13 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(as_json(examination, sheets), ensure_ascii=False))
     else:
-        print('\n'.join(lines(examination, sheets)))
+        print('\n'.join(map(plain, lines(examination, sheets))))
     return int(examination.wrong)
+
+
+def plain(line: str) -> str:
+    """Returns a line without what a terminal would obey: names of files and classes are somebody else's."""
+    return ''.join(letter if letter.isprintable() else '\ufffd' for letter in line)
 
 
 def lines(examination: Any, sheets: list[str]) -> list[str]:
@@ -89,8 +94,10 @@ def lines(examination: Any, sheets: list[str]) -> list[str]:
             what = say('targets {low:.4g} to {high:.4g}', low=min(seen.targets), high=max(seen.targets))
         found.append(f'    {what}')
     for finding in examination.findings:
-        head = say('wrong') if finding.wrong else say('note')
-        found.append(f'{head}: {finding.message}')
+        if finding.wrong:
+            found.append(say('wrong: {message}', message=finding.message))
+        else:
+            found.append(say('note: {message}', message=finding.message))
     if not examination.wrong:
         found.append(say('nothing is wrong'))
     if sheets:

@@ -166,7 +166,8 @@ def test_a_finding_names_the_first_few_and_counts_all():
         parts['train'][number]['targets'] = 9
     (finding,) = examine(source(parts)).findings
     assert finding.message == (
-        'train: 10 examples have a target that is none of 0 to 2: 9.0 (numbers 4, 6, 8, 10, 12, …)'
+        'train: examples that have a target other than 0 to 2, as 9.0: 10'
+        ' (train 4, train 6, train 8, train 10, train 12, …)'
     )
 
 
@@ -187,3 +188,11 @@ def test_a_check_that_is_left_out_is_noticed(check, monkeypatch):
         damage(parts)
         missed += [name] * (not wanted <= kinds(parts))
     assert missed
+
+
+def test_files_are_called_by_their_names():
+    found = source(of_pictures())
+    found.parts['train'].names = [f'train/{number}.png' for number in range(60)]
+    found.parts['train'].examples[7]['targets'] = 5
+    (finding,) = examine(found).findings
+    assert finding.message.endswith('1 (train/7.png)')

@@ -45,7 +45,9 @@ def test_a_sound_data_set(tmp_path, capfd):
 def test_a_broken_one_has_exit_code_1(broken, capfd):
     assert jaxlab.main.main([*DIGITS, '--folder=']) == 1
     said = capfd.readouterr().out
-    assert 'wrong: 3 examples of test are in train as well: train 0 = test 359, ' in said and 'nothing' not in said
+    assert (
+        'wrong: examples of test that are in train as well: 3 (train 0 = test 359, ' in said and 'nothing' not in said
+    )
 
 
 def test_json_is_one_object(broken, tmp_path, capfd):
@@ -56,6 +58,15 @@ def test_json_is_one_object(broken, tmp_path, capfd):
     ]
     assert found['parts']['train']['examples'] == sum(found['parts']['train']['counts']) == 1438
     assert found['sheets'] == [str(tmp_path / 'train.png'), str(tmp_path / 'test.png')]
+
+
+def test_names_do_not_command_the_terminal(monkeypatch, tmp_path, capfd):
+    found = digits.make()
+    labels = ('\x1b[2J\nnothing is wrong', *found.labels[1:])
+    monkeypatch.setattr(digits, 'make', lambda: Source('\x1b[31m', {'train': found.parts['test']}, labels, 'f' * 64))
+    assert jaxlab.main.main([*DIGITS, f'--folder={tmp_path}']) == 0
+    said = capfd.readouterr().out
+    assert '\x1b' not in said and said.count('\nnothing is wrong') == 1
 
 
 def test_a_table_has_no_sheets(tmp_path, capfd):
