@@ -42,7 +42,7 @@ TABLE: dict[str, str] = {
         '请说明要训练什么：--config=configs/transformer.py（或用 --workdir=… 接着训练已有的实验）。'
     ),
     'saved in {workdir}; to go on: {command}': '已保存到 {workdir}；要接着训练：{command}',
-    'next: {generate} --prompt=import\n      {evaluate}': ('接下来：{generate} --prompt=import\n        {evaluate}'),
+    'next: {use}\n      {evaluate}': '接下来：{use}\n        {evaluate}',
     'Evaluate a trained experiment on all of its held-out part.': '在全部留出部分上评估一个训练好的实验。',
     'the experiment': '实验所在的文件夹',
     'which part of the data; default: the one that training looks at': '用数据的哪一部分；默认用训练时查看的那一部分',

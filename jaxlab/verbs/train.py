@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from jaxlab.errors import UserError
 from jaxlab.messages import say
@@ -106,8 +107,15 @@ def run_aloud(parsed: argparse.Namespace) -> int:
         command = f'{main} train --workdir={folder}'
         print(say('saved in {workdir}; to go on: {command}', workdir=folder, command=command))
         return 128 + stopped_by  # what a shell reports for a process that the signal ended
-    generate, evaluate = (f'{main} {verb} --workdir={folder}' for verb in ('generate', 'evaluate'))
+    use = use_of(found[''])
+    commands = [f'{main} {verb} --workdir={folder}' for verb in (use, 'evaluate')]
+    commands[0] += {'predict': ' …', 'generate': f' --prompt={found[""].log.prompt}'}[use]
     page = folder / 'report.html'
     print('\n' + say('everything lies in {workdir}; look at {page}', workdir=folder, page=page))
-    print(say('next: {generate} --prompt=import\n      {evaluate}', generate=generate, evaluate=evaluate))
+    print(say('next: {use}\n      {evaluate}', use=commands[0], evaluate=commands[1]))
     return 0
+
+
+def use_of(config: Any) -> str:
+    """Returns the verb that asks a trained experiment for what it has learned."""
+    return 'predict' if config.task.name in ('classification', 'regression') else 'generate'
