@@ -62,7 +62,7 @@ def dissect(task: Task, accumulate: int, state: TrainState, batch: Batch) -> dic
             turn_key = jax.random.fold_in(jax.random.fold_in(key, number), 0)
             trained, rest = steps.split(state.params, phase.trains)
             loss = getattr(task, phase.loss)
-            gradients, terms, _ = steps.gradient(loss, trained, rest, state.extra, micro_batches, turn_key)
+            gradients, terms, *_ = steps.gradient(loss, trained, rest, state.extra, micro_batches, turn_key)
 
             def one(extra: Tree, item: Any, name: str = phase.loss, turn_key: jax.Array = turn_key) -> Any:
                 index, rows = item

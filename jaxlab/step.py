@@ -79,16 +79,18 @@ def make_step(
         report: dict[str, Term] = {}
         losses: list[jax.Array] = []
         norms: list[jax.Array] = []
+        counted: list[jax.Array] = []
         for number, (phase, optimizer) in enumerate(zip(task.phases, optimizers, strict=True)):
             loss = getattr(task, phase.loss)
             for turn in range(phase.repeat):
                 trained, rest = split(params, phase.trains)
                 turn_key = jax.random.fold_in(jax.random.fold_in(key, number), turn)
-                gradients, terms, extra = gradient(loss, trained, merge(rest, frozen), extra, micro_batches, turn_key)
+                given = trained, merge(rest, frozen), extra, micro_batches, turn_key
+                gradients, terms, extra, some = gradient(loss, *given)
                 value = mean_loss(terms)
                 updates, opt_states[number], rate = optimizer.update(gradients, opt_states[number], trained, value)
                 params = merge(rest, optax.apply_updates(trained, updates))
-                losses, norms = [*losses, value], [*norms, optax.tree.norm(gradients)]
+                losses, norms, counted = [*losses, value], [*norms, optax.tree.norm(gradients)], [*counted, some]
             shown = {'gradient_norm': norms[-1], 'learning_rate': rate}
             of = '' if len(task.phases) == 1 else f'/{phase.loss}'
             assert not report.keys() & terms.keys(), f'two phases have terms of one name: {list(terms)}'
@@ -96,7 +98,7 @@ def make_step(
         averaged = state.average
         if average:
             averaged = jax.tree.map(lambda old, new: old + (1 - average) * (new - old), averaged, params)
-        good, health = numbers.judge(state.health, losses, norms, spike)
+        good, health = numbers.judge(state.health, losses, norms, counted, spike)
         new = {'params': params, 'extra': extra, 'opt_state': tuple(opt_states), 'average': averaged}
         kept = numbers.choose(good, new, {name: getattr(state, name) for name in new})
         state = state.replace(step=state.step + 1, health=health, **kept)
@@ -135,8 +137,9 @@ def gradient(
     extra: Tree,
     micro_batches: Batch,
     key: jax.Array,
-) -> tuple[Tree, Terms, Tree]:
-    """Returns (gradients, terms, extra) of the whole batch, and never a mean of means.
+) -> tuple[Tree, Terms, Tree, jax.Array]:
+    """Returns (gradients, terms, extra, counted) of the whole batch, and never a mean of means; `counted`, [] bool, is
+    whether anything counts in it.
 
     Args:
       loss: (params, extra, batch, key) -> (terms, extra).
@@ -158,6 +161,7 @@ def gradient(
     # XLA sees that the rest of this forward pass is unused, and drops it.
     _, terms = jax.lax.scan(lambda carry, item: (carry, terms_of(trained, extra, item)[0]), None, items)
     counts = {name: term.count.sum() for name, term in terms.items()}
+    counted = jnp.stack([count > 0 for count in counts.values()]).any()
     counts = {name: jnp.where(count > 0, count, 1) for name, count in counts.items()}  # where nothing counts, 0 / 1
     weights = {name: term.weight[0] for name, term in terms.items()}
 
@@ -177,7 +181,8 @@ def gradient(
         gradients, (totals, extra) = one(trained, extra, jax.tree.map(lambda x: x[0], items))
     else:
         (gradients, extra), totals = jax.lax.scan(add, (jax.tree.map(jnp.zeros_like, trained), extra), items)
-    return gradients, {name: Term(totals[name].sum(), counts[name], weights[name]) for name in counts}, extra
+    terms = {name: Term(totals[name].sum(), counts[name], weights[name]) for name in counts}
+    return gradients, terms, extra, counted
 
 
 def mean_loss(terms: Mapping[str, Term]) -> Any:

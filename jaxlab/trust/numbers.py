@@ -1,4 +1,5 @@
-"""Numbers that must not reach the parameters: a loss or a gradient that is not finite, and a loss that leaps.
+"""Numbers that must not reach the parameters: a loss or a gradient that is not finite, a loss that leaps, and the zeros
+of a batch in which nothing counts, which momentum and decay would make an update of.
 
 The step itself finds them, on the devices, and leaves everything as it was; so nothing has to be read before the next
 step may start, and a bad batch costs one step and no more.
@@ -37,7 +38,11 @@ def start() -> Health:
 
 
 def judge(
-    health: Health, losses: Iterable[jax.Array], norms: Iterable[jax.Array], spike: float
+    health: Health,
+    losses: Iterable[jax.Array],
+    norms: Iterable[jax.Array],
+    counted: Iterable[jax.Array],
+    spike: float,
 ) -> tuple[jax.Array, Health]:
     """Says whether an update may be made: ([] bool, the health after it).
 
@@ -45,10 +50,12 @@ def judge(
       health: before the step.
       losses: [] of each phase.
       norms: [] of the gradients of each phase; one number that is not finite makes the norm so.
+      counted: [] bool of each phase: whether anything counts in its batch.
       spike: how many times its usual distance the loss may be above the usual loss; 0: any.
     """
     loss = sum(losses, jnp.zeros(())).astype(jnp.float32)
     good = jnp.isfinite(jnp.stack([loss, *(norm.astype(jnp.float32) for norm in norms)])).all()
+    good &= jnp.stack(list(counted)).any()
     if spike:
         known = health.accepted >= LEARN
         good &= ~known | (loss <= health.loss + spike * health.spread)

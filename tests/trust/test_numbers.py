@@ -117,7 +117,7 @@ def test_a_step_that_does_not_choose_is_noticed(where, monkeypatch):
 def after_losses(losses, spike):
     health, seen = numbers.start(), []
     for loss in losses:
-        good, health = numbers.judge(health, [jnp.float32(loss)], [jnp.float32(1)], spike)
+        good, health = numbers.judge(health, [jnp.float32(loss)], [jnp.float32(1)], [jnp.array(True)], spike)
         seen.append(bool(good))
     return seen, health
 
