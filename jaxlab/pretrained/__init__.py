@@ -222,7 +222,8 @@ def _check_shape(weights: Weights, family: Family, path: str, wanted: tuple, nam
 def _placed(tensor: Tensor, layout: str, leaf: Any) -> jax.Array:
     array = LAYOUTS[layout][0](tensor.read()).astype(leaf.dtype)
     sharding = getattr(leaf, 'sharding', None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+    placed = jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+    return jax.block_until_ready(placed)  # until then the host holds it
 
 
 def _few(names: list[str]) -> str:
