@@ -3,7 +3,7 @@
 Such a file is a program for a stack machine, which may name any function of any library and have it called. Here a
 small machine of our own reads it. It knows the few operations and the handful of names that tensors by name are made
 of, has something of its own for each of these names, and refuses every other. What it builds are dicts, lists, tuples,
-numbers, texts and tensors.
+numbers, texts and tensors; of these nothing is hashed, compared or shown that could be nested without end.
 
 Both formats are read: the one of today, a zip archive whose entries are the numbers of each storage; and the one before
 torch 1.6, several such programs one after another, and then all storages.
@@ -149,7 +149,7 @@ def _legacy(path: Path, mapped: mmap.mmap) -> tuple[Any, StorageOf]:
     content = _run(path, file, wanted)
     keys = _run(path, file)
     storages: dict[str, np.ndarray] = {}
-    for key in keys:
+    for key in map(_key, _list(keys)):
         (count,) = struct.unpack('<q', file.read(8))
         size = count * wanted[key].dtype.itemsize
         if count != wanted[key].length or not 0 <= size <= len(mapped) - mapped.tell():
@@ -172,10 +172,10 @@ def _array(tensor: Array, storage_of: StorageOf) -> np.ndarray:
     shape, strides = tensor.shape, tensor.strides
     whole = (*shape, *strides, start)
     if len(shape) != len(strides) or not all(type(number) is int and number >= 0 for number in whole):
-        raise ValueError(f'{shape}, {strides}')
+        raise ValueError('a tensor of no shape')
     last = start + sum((size - 1) * stride for size, stride in zip(shape, strides))
     if math.prod(shape) and not (last < len(numbers) and math.prod(shape) <= len(numbers)):
-        raise ValueError(f'{shape}, {strides}')
+        raise ValueError('a tensor beyond its storage')
     steps = [stride * numbers.itemsize for stride in strides]
     if not math.prod(shape):
         return np.zeros(shape, numbers.dtype)
@@ -187,13 +187,13 @@ def _array(tensor: Array, storage_of: StorageOf) -> np.ndarray:
 
 def _rebuild(storage: Storage, offset: int, shape: tuple, strides: tuple, *_: Any) -> Array:
     if not isinstance(storage, Storage):
-        raise TypeError(storage)
+        raise TypeError(type(storage).__name__)
     return Array(storage, offset, tuple(shape), tuple(strides))
 
 
 # All functions that a file may have called, each by what stands for it here.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    'collections OrderedDict': lambda items=(): dict(items),
+    'collections OrderedDict': lambda items=(): {_key(key): value for key, value in items},
     'torch._utils _rebuild_tensor': _rebuild,
     'torch._utils _rebuild_tensor_v2': _rebuild,
     'torch._utils _rebuild_parameter': lambda tensor, *_: tensor,
@@ -225,7 +225,7 @@ def _run(path: Path, file: IO[bytes], storages: dict[str, Storage] | None = None
         return UserError(
             '{path} asks for "{name}", which tensors do not need: it was not read, and nothing of it was run.',
             path=path,
-            name=name,
+            name=ascii(name)[1:-1][:100],
         )
 
     def known(name: str) -> Name:
@@ -258,10 +258,10 @@ def _run(path: Path, file: IO[bytes], storages: dict[str, Storage] | None = None
                 items = since_mark()
                 if operation.name == 'DICT':
                     stack.append({})
-                _dict(stack[-1]).update(zip(items[::2], items[1::2], strict=True))
+                _dict(stack[-1]).update(zip(map(_key, items[::2]), items[1::2], strict=True))
             case 'SETITEM':
                 value, key = stack.pop(), stack.pop()
-                _dict(stack[-1])[key] = value
+                _dict(stack[-1])[_key(key)] = value
             case 'APPENDS' | 'APPEND':
                 items = since_mark() if operation.name == 'APPENDS' else [stack.pop()]
                 _list(stack[-1]).extend(items)
@@ -275,11 +275,11 @@ def _run(path: Path, file: IO[bytes], storages: dict[str, Storage] | None = None
                 stack.append(known(argument))
             case 'STACK_GLOBAL':
                 name, module = stack.pop(), stack.pop()
-                stack.append(known(f'{module} {name}'))
+                stack.append(known(f'{_key(module)} {_key(name)}'))
             case 'REDUCE':
                 arguments, function = stack.pop(), stack.pop()
                 if not isinstance(function, Name) or function.name not in FUNCTIONS:
-                    raise refuse(getattr(function, 'name', str(function)))
+                    raise refuse(getattr(function, 'name', type(function).__name__).replace(' ', '.'))
                 stack.append(FUNCTIONS[function.name](*arguments))
             case 'BUILD':  # attributes of an object: a state_dict has versions of its modules among them
                 stack.pop()
@@ -303,10 +303,18 @@ def _run(path: Path, file: IO[bytes], storages: dict[str, Storage] | None = None
 def _storage(identity: Any) -> Storage:
     """A storage by how files name it: ('storage', class, key, device, count, and in old ones which part of it)."""
     word, kind, key, _, count, *view = identity
-    if word != 'storage' or not isinstance(kind, Name) or type(count) is not int or count < 0:
-        raise ValueError(identity)
+    texts = isinstance(word, str) and isinstance(key, str) and isinstance(kind, Name)
+    if not texts or word != 'storage' or type(count) is not int or count < 0:
+        raise ValueError('a storage of no kind')
     start = view[0][1] if view and view[0] is not None else 0
-    return Storage(str(key), np.dtype(DTYPES[kind.name]), count, start)
+    return Storage(key, np.dtype(DTYPES[kind.name]), count, start)
+
+
+def _key(value: Any) -> Any:
+    """What may be the key of a dict: tuples of tuples of tuples take as long to hash as they are when unfolded."""
+    if not isinstance(value, str | int | float | None):
+        raise TypeError(type(value).__name__)
+    return value
 
 
 def _dict(value: Any) -> dict:

@@ -176,6 +176,41 @@ def test_each_way_to_call_something_is_closed(content, tmp_path):
     assert not HEARD
 
 
+# 2^70 things, each of two of the one before: to hash, compare or show it takes for ever, and kept it is small.
+LAUGHS = b')' + b''.join(b'q%c' % i + b'h%c\x86' % i for i in range(70))
+STORAGE = b'(X\x07\x00\x00\x00storagectorch\nFloatStorage\n%bX\x03\x00\x00\x00cpuK\x01tQ'
+ZERO = b'X\x01\x00\x00\x000'
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'}' + LAUGHS + b'K\x01s.',
+        b'}(' + LAUGHS + b'K\x01u.',
+        b'ccollections\nOrderedDict\n](' + LAUGHS + b'K\x01\x86e\x85R.',
+        LAUGHS + b')R.',
+        LAUGHS + b'Q.',
+        LAUGHS + b'b.',
+        LAUGHS + b'e.',
+        b'X\x01\x00\x00\x00a' + LAUGHS + b'\x93.',
+        STORAGE % LAUGHS + b'.',
+        b'}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor\n(' + LAUGHS + b'K\x00))tRs.',
+        b'}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor\n(' + STORAGE % ZERO + b'K\x00' + LAUGHS * 2 + b'tRs.',
+        LAUGHS + b'.',
+    ],
+)
+@pytest.mark.parametrize('kind', KINDS)
+def test_what_is_nested_without_end_is_refused_at_once(kind, content, tmp_path):
+    with pytest.raises(UserError):
+        torch_file.read(write(tmp_path / 'net.pth', b'\x80\x02' + content, kind))
+
+
+def test_a_name_that_would_write_on_the_screen(tmp_path):
+    with pytest.raises(UserError, match=r'\\x1b') as caught:
+        torch_file.read(write(tmp_path / 'net.pth', b'\x80\x04\x8c\x02os\x8c\x05\x1b[2Jx\x93.'))
+    assert str(caught.value).isprintable()
+
+
 # --- damage ----------------------------------------------------------------------------------------------------------
 
 
