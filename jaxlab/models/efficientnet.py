@@ -167,7 +167,7 @@ class EfficientNet(nn.Module):
                 rate = self.stochastic_depth * len(blocks) / total  # the deeper, the more often
                 blocks.append(Block(stage, k == 0, rate, conv_norm, linear, name=f'block_{len(blocks)}'))
         self.blocks = blocks
-        self.top = conv_norm(scaled(TOP, self.width), 1, axes=('embed', 'conv_out'))
+        self.top = conv_norm(scaled(TOP, self.width), 1, axes=('conv_in', 'conv_out'))
         self.head_dropout = nn.Dropout(self.dropout)
         head_init = nn.initializers.variance_scaling(1 / 3, 'fan_out', 'uniform')
         logits_dtype = jnp.promote_types(self.dtype, jnp.float32)
