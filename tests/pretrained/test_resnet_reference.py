@@ -135,6 +135,29 @@ def test_logits_are_those_of_plain_names(size, shortcut, tmp_path):
     compare(theirs, ours, variables, size)
 
 
+def test_gradients_and_statistics_in_training_are_those_of_torch(tmp_path, float64):
+    size, family = (13, 10), published.CIFAR
+    theirs = drawn(Plain(projections=True)).double().train()
+    torch.save(theirs.state_dict(), tmp_path / 'net.pth')
+    ours = make({'shape': [*size, 3], 'classes': 10}, jnp.float64, jnp.float64, depth=8, shortcut='B')
+    variables = pretrained.load(tmp_path / 'net.pth', family, shapes(ours, size))
+    x = np.random.default_rng(0).normal(size=(4, *size, 3))
+    torch.sin(theirs(torch.from_numpy(x.transpose(0, 3, 1, 2)))).sum().backward()
+
+    def loss(params):
+        logits, changed = ours.apply({**variables, 'params': params}, x, train=True, mutable=['batch_stats'])
+        return jnp.sin(logits).sum(), changed
+
+    gradients, changed = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
+    pretrained.save(tmp_path / 'gradients', family, {'params': gradients, **changed})
+    found = pretrained.find(tmp_path / 'gradients').tensors
+    wanted = {name: tensor.grad for name, tensor in theirs.named_parameters()}
+    wanted |= {name: tensor for name, tensor in theirs.named_buffers() if 'running' in name}
+    assert len(wanted) == len([name for name in found if 'num_batches' not in name])
+    for name, tensor in wanted.items():
+        np.testing.assert_allclose(found[name].read(), tensor.numpy(), rtol=1e-9, atol=1e-10, err_msg=name)
+
+
 def test_torchvision_s_names():
     model = make({}, depth=50, classes=1000)
     paths = [pretrained.path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(shapes(model, (224, 224)))]
