@@ -98,7 +98,7 @@ def _imagenet(number: int):
 
 
 def finetune(c: ConfigDict) -> None:
-    """Published weights of B0 and pictures of your own: --config.data.source.path=pictures/, a folder for each class."""
+    """Published weights of B0 and pictures of your own: --config.data.source.path=pictures/, with a folder a class."""
     c.init_new_head = True
     c.epochs = 10.0
     c.batch_size = 64
