@@ -30,21 +30,6 @@ def pytest_sessionstart() -> None:
             program.unlink(missing_ok=True)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, claimed: dict[str, bool] = {}) -> bool | None:  # noqa: B006
-    """Of two processes that launch/test.sh starts, each file of tests is run by the one that comes to it first."""
-    if not (folder := os.environ.get('JAXLAB_TESTS', '')):
-        return None
-    file = item.nodeid.partition('::')[0]
-    if file not in claimed:
-        try:
-            Path(folder, file.replace('/', '.')).mkdir()
-            claimed[file] = True
-        except FileExistsError:
-            claimed[file] = False
-    return None if claimed[file] else True  # True: there is nothing left to do
-
-
 @pytest.fixture(scope='module')
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Small texts, and a cache of what is made of them, for the tests of one file."""

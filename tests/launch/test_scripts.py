@@ -8,31 +8,13 @@ import sys
 import time
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = [*sorted((ROOT / 'launch').glob('*.sh')), ROOT / '.ci/run']
 NOTHING = 'jaxlab: nothing to do\n'
-TOOLS = (
-    'bash',
-    'cat',
-    'chmod',
-    'cksum',
-    'cp',
-    'cut',
-    'dirname',
-    'du',
-    'grep',
-    'head',
-    'mkdir',
-    'mktemp',
-    'rm',
-    'sed',
-    'tail',
-    'tee',
-)
+TOOLS = ('bash', 'cat', 'chmod', 'cksum', 'cp', 'cut', 'dirname', 'du', 'grep', 'head', 'mkdir', 'sed', 'tail', 'tee')
 
 PYTHON = """#!/usr/bin/env bash
 echo "$*" >>{log}
@@ -41,7 +23,6 @@ case "$*" in
   *ensurepip*) exit {no_venv} ;;
   '-m venv --clear '*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
   *'pip install'*) [[ ! -e {log}.offline ]] || {{ echo 'ERROR: no route to host' >&2; exit 1; }} ;;
-  '-m pytest'*) [[ ! -e {log}.red ]] || mkdir "$JAXLAB_TESTS/one" 2>/dev/null || exit 1 ;;
   '-m jaxlab.main'*) echo "JAX_PLATFORMS=${{JAX_PLATFORMS:-}} $*" ;;
 esac
 """
@@ -349,26 +330,8 @@ def test_test_ends_with_pytest(machine: Machine, arguments: list[str], pytest_ar
     assert machine.run('test.sh', *arguments)[0] == 0
     assert 'test' in machine.calls('pip install')[0]
     machine.run('test.sh', *arguments)
-    tests = f'-m pytest {pytest_arguments}'.strip()
-    processes = 1 if 'tests/nn' in arguments else 2  # which share all tests
-    assert machine.calls('-m ') == ['-m ruff check .', '-m ruff format --check .', '-m mypy', *[tests] * processes]
-
-
-def test_the_tests_fail_where_those_of_either_process_do(machine: Machine):
-    machine.python()
-    assert machine.run('test.sh')[0] == 0
-    machine.log.with_name('log.red').touch()  # fails the one that comes second
-    assert machine.run('test.sh')[0] == 1
-
-
-def test_each_file_of_tests_is_run_by_one_of_two_processes(tmp_path, monkeypatch, request):
-    plugins = request.config.pluginmanager.get_plugins()
-    (ours,) = [one for one in plugins if getattr(one, '__file__', '') == str(ROOT / 'tests' / 'conftest.py')]
-    monkeypatch.setenv('JAXLAB_TESTS', str(tmp_path))
-    items = [SimpleNamespace(nodeid=f'tests/{file}.py::test_{n}') for file in 'abc' for n in range(2)]
-    first, second = {'tests/b.py': False}, {}
-    ran = [[ours.pytest_runtest_protocol(item, mine) is None for item in items] for mine in (first, second)]
-    assert ran == [[True, True, False, False, True, True], [False, False, True, True, False, False]]
+    tests = f'-m pytest --numprocesses=2 --dist=loadfile {pytest_arguments}'.strip()
+    assert machine.calls('-m ') == ['-m ruff check .', '-m ruff format --check .', '-m mypy', tests]
 
 
 def test_constraints_pin_and_notices_name_every_package():
