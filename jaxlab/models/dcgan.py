@@ -126,9 +126,7 @@ class Discriminator(nn.Module):
         reparametrise: Callable[[nn.Module, jax.Array], jax.Array] = as_it_is
         if self.spectral:
             reparametrise = partial(spectral_norm, train=train)
-        conv: Callable[..., nn.Module] = partial(
-            Conv, window=(4, 4), stride=2, kernel_init=init, reparametrise=reparametrise, **dtypes
-        )
+        conv: Callable[..., nn.Module] = partial(Conv, kernel_init=init, reparametrise=reparametrise, **dtypes)
         count = doublings(pictures.shape[1], pictures.shape[2])
         x = pictures.astype(self.dtype)
         for i in range(count):
@@ -136,7 +134,8 @@ class Discriminator(nn.Module):
             axes = ('conv_in', 'channels') if split else ('channels' if i else 'conv_in', 'conv_out')
             axis = 'channels' if split else 'norm'
             plain = self.spectral or i == 0  # without BatchNorm: the first layer sees the colours as they are
-            x = conv(self.width * 2**i, axes=axes, bias_axis=axis if plain else '', name=f'conv_{i}')(x)
+            bias_axis = axis if plain else ''
+            x = conv(self.width * 2**i, (4, 4), 2, axes=axes, bias_axis=bias_axis, name=f'conv_{i}')(x)
             if not plain:
                 x = BatchNorm(self.norm_momentum, axis=axis, name=f'norm_{i}', **dtypes)(x, train=train)
             x = nn.leaky_relu(x, self.slope)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxlab.models import dcgan
+from jaxlab.nn.spectral_norm import spectral_norm
 from jaxlab.parallel import layout
 
 ROWS, STEPS, CLASSES = 16, 2, 5
@@ -116,12 +117,31 @@ def on_one_device(kind):
     return train(make(kind), {'data': 1})
 
 
-@pytest.mark.parametrize(
-    ('kind', 'mesh'), [pytest.param(*pair, marks=() if pair in COVER else pytest.mark.slow) for pair in PAIRS]
-)
-def test_a_mesh_changes_no_number(kind, mesh, float64):
+def check(kind, mesh):
     wanted, found = on_one_device(kind), train(make(kind), MESHES[mesh])
     assert wanted['losses'][-1].sum() < wanted['losses'][0].sum()
     assert jax.tree.structure(found) == jax.tree.structure(wanted)
     for (path, one), other in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11, err_msg=layout.path_name(path))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'mesh'), [pytest.param(*pair, marks=() if pair in COVER else pytest.mark.slow) for pair in PAIRS]
+)
+def test_a_mesh_changes_no_number(kind, mesh, float64):
+    check(kind, mesh)
+
+
+def test_a_singular_value_of_one_part_is_caught(float64, monkeypatch):
+    """A mutant: each device of mesh axis tensor measures its own inputs of a kernel."""
+
+    def of_each_device(module, kernel, *, train, name='vector'):
+        parts = jax.sharding.get_abstract_mesh().shape['tensor']
+        mine = kernel * (jnp.arange(kernel.shape[-2]) < -(-kernel.shape[-2] // parts))[:, None]
+        normal = spectral_norm(module, mine, train=train, name=name)
+        return kernel * (jnp.linalg.norm(normal) / jnp.linalg.norm(mine))
+
+    on_one_device('spectral')  # with the norm as it is, and kept
+    monkeypatch.setattr(dcgan, 'spectral_norm', of_each_device)
+    with pytest.raises(AssertionError, match='Not equal to tolerance'):
+        check('spectral', 'data 2, fsdp 2, tensor 2')
