@@ -11,7 +11,7 @@ from jaxlab.models import efficientnet
 from jaxlab.models.efficientnet import make
 from jaxlab.pretrained import find, load, preprocessor, save
 from jaxlab.pretrained.efficientnet import TRANSFORMERS, arguments_of, config_of, odd_blocks
-from tests.models.published import assert_equal_files, logits_of, randomise, settle, variables_like
+from tests.pretrained.published import assert_equal_files, logits_of, randomise, settle, variables_like
 
 pytestmark = pytest.mark.reference
 torch = pytest.importorskip('torch', reason='compares with torch: pip install .[reference]')

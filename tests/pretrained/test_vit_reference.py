@@ -11,7 +11,7 @@ from jaxlab.errors import UserError
 from jaxlab.models.vit import make
 from jaxlab.pretrained import find, load, preprocessor, save
 from jaxlab.pretrained.vit import TRANSFORMERS, arguments_of, config_of
-from tests.models.published import assert_equal_files, logits_of, randomise, variables_like
+from tests.pretrained.published import assert_equal_files, logits_of, randomise, variables_like
 
 pytestmark = pytest.mark.reference
 torch = pytest.importorskip('torch', reason='compares with torch: pip install .[reference]')
