@@ -21,14 +21,14 @@ def get_config(size: str = 'default') -> ConfigDict:
 
 def default(c: ConfigDict) -> None:
     """Digits of 8 × 8 pixels: there on every machine. They are few, so each is shown a little moved and turned."""
-    c.epochs = 40.0
+    c.epochs = 25.0
     c.batch_size = 64
     c.data = spec(
         'data.pictures',
         source=spec('data.sources.digits'),
         transforms=spec('data.transforms.standard', crop_padding=1, rotate=10.0),
     )
-    c.model = spec('models.cnn', dropout=0.3)
+    c.model = spec('models.cnn', dropout=0.3, norm=True)
     c.optimizer = spec('optim.adamw', learning_rate=2e-3, schedule=spec('schedules.cosine', warmup=20, final=0.0))
     c.average = 0.99
     c.checkpoint.every = 400
@@ -56,7 +56,7 @@ def mnist(c: ConfigDict) -> None:
         source=spec('data.sources.tfds', set='mnist'),
         transforms=spec('data.transforms.standard', crop_padding=2),
     )
-    c.model = spec('models.cnn', dropout=0.4)
+    c.model = spec('models.cnn', dropout=0.4, norm=True)
     c.optimizer = spec('optim.adamw', learning_rate=2e-3, schedule=spec('schedules.cosine', warmup=100, final=0.0))
     c.average = 0.999
     c.checkpoint.every = 1000
