@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from jaxlab import calls
 from jaxlab import step as steps
 from jaxlab.config import build
+from jaxlab.errors import UserError
 from jaxlab.parallel import layout
 from jaxlab.task import Task
 from jaxlab.trust import faults
@@ -56,6 +57,11 @@ def draw(
     """
     key = jax.random.key(config.seed)
     names = layout.names(jax.eval_shape(task.init, key, batch)[0])
+    for of in task.phases:
+        if of.optimizer not in config:
+            raise UserError(
+                'config.{key}: the config file sets none; c.{key} = spec("{room}.…") does.', key=of.optimizer, room='optim'
+            )
     optimizers = [
         build(config[of.optimizer], steps.split(names, of.trains)[0], config.steps * of.repeat, key=of.optimizer)
         for of in task.phases

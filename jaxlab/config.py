@@ -34,6 +34,7 @@ ROOMS = {
     'source': 'data.sources',
     'transforms': 'data.transforms',
     'optimizer': 'optim',
+    'discriminator_optimizer': 'optim',
     'schedule': 'schedules',
 }
 

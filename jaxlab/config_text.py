@@ -22,7 +22,7 @@ from jaxlab.messages import say
 from jaxlab.trust.secrets import without_secrets
 
 # What makes two runs the same experiment. The rest (mesh, precision, steps, logging, …) may change when a run resumes.
-IDENTITY = ('model', 'task', 'data', 'optimizer', 'seed', 'batch_size')
+IDENTITY = ('model', 'task', 'data', 'optimizer', 'discriminator_optimizer', 'seed', 'batch_size')
 
 
 # --- files and the command line --------------------------------------------------------------------------------------

@@ -19,15 +19,19 @@ from jaxlab import config as configs
 from jaxlab import config_text, determinism, initial
 from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
+from jaxlab.data import sheet
 from jaxlab.data.stream import Data, Split, prefetch, whole
 from jaxlab.errors import UserError, nearest
-from jaxlab.evaluation import Probabilities, count, make_evaluate, make_scores
+from jaxlab.evaluation import Probabilities, count, gathered, make_evaluate, make_scores
 from jaxlab.messages import say
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
 from jaxlab.scores import RowScore
 from jaxlab.task import Tree
 from jaxlab.trust import place
+
+# Of a grid of pictures that a run shows: how many stand in it at most, in how many columns, and how large each is made.
+GRID, COLUMNS, MOST_COLUMNS, PIXELS = 80, 8, 16, 64
 
 
 def make_task(config: ConfigDict, info: Mapping[str, Any]) -> Any:
@@ -83,17 +87,19 @@ def make_data(config: ConfigDict, mesh: jax.sharding.Mesh, known: Any = None) ->
     return data, config
 
 
-Sampler = Callable[[Tree, Tree, jax.Array, jax.Array], str]
+Sampler = Callable[[Tree, Tree, jax.Array, jax.Array], str | np.ndarray]
 
 
 def make_sampler(task: Any, processor: Any, log: ConfigDict, rows: int) -> Sampler | None:
-    """Returns sample(params, extra, key, step) -> text for the screen, compiled once; None where the task makes
-    nothing or none is wanted.
+    """Returns sample(params, extra, key, step) -> a text, or a grid of pictures, uint8 [h w c], compiled once; None
+    where the task makes nothing or none is wanted.
 
-    `rows` are made (a mesh wants so many), and the first is shown.
+    Of texts `rows` are made (a mesh wants so many), and the first is shown; of pictures a multiple of so many.
     """
     if not (log.sample_every and hasattr(task, 'generate')):
         return None
+    if hasattr(task, 'pictures'):
+        return picture_sampler(task, rows)
     prompt = jax.device_put(task.prompt(processor, [log.prompt] * rows, log.sample_tokens))
 
     @jax.jit
@@ -104,6 +110,29 @@ def make_sampler(task: Any, processor: Any, log: ConfigDict, rows: int) -> Sampl
         return log.prompt + processor.decode(jax.device_get(generate(params, extra, key, step))[0])
 
     return sample
+
+
+def picture_sampler(task: Any, rows: int) -> Sampler:
+    """Returns what `make_sampler` does, of a task that makes pictures: a column for each class, where these are few.
+    They are of the same noise each time, so that one sees what becomes of them."""
+    classes = task.model.classes
+    columns = classes if 1 < classes <= MOST_COLUMNS else COLUMNS
+    wanted = columns * (GRID // columns)
+    labels = np.arange(-(-wanted // rows) * rows, dtype=np.int32) % max(classes, 1)
+
+    @jax.jit
+    def generate(params: Tree, extra: Tree, key: jax.Array) -> jax.Array:
+        return task.generate(params, extra, labels, key)
+
+    def sample(params: Tree, extra: Tree, key: jax.Array, step: jax.Array) -> np.ndarray:
+        return picture_grid(gathered(generate(params, extra, key))[:wanted], columns)
+
+    return sample
+
+
+def picture_grid(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """Returns pictures, uint8 [n h w c], as one for people: small ones are enlarged, so that every pixel is seen."""
+    return sheet.grid(pictures, columns, max(PIXELS // max(pictures.shape[1:3]), 1))
 
 
 @dataclass(frozen=True)
@@ -120,7 +149,8 @@ class Experiment:
     step: int
 
     def __call__(self, raw: Any, **options: Any) -> Any:
-        """Answers raw input: a language model goes on where the text ends, a classifier names what a picture shows.
+        """Answers raw input: a language model goes on where the text ends, a classifier names what a picture shows, a
+        GAN makes a picture of a class.
         See the task's `answer` for the options."""
         with jax.set_mesh(self.mesh):
             return self.task.answer(self.params, self.extra, self.processor, raw, **options)
@@ -129,6 +159,12 @@ class Experiment:
         """Answers several raw inputs at once. See the task's `answers` for the options."""
         with jax.set_mesh(self.mesh):
             return self.task.answers(self.params, self.extra, self.processor, raws, **options)
+
+    def draw(self, labels: Sequence[int], seed: int = 0) -> Iterator[np.ndarray]:
+        """Yields a picture for each label, uint8 [h w c]: what a task makes that makes pictures. The same seed makes
+        the same ones, and each is the same whatever others are made beside it."""
+        with jax.set_mesh(self.mesh):
+            yield from self.task.pictures(self.params, self.extra, labels, seed)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """Yields an answer piece by piece, as it is made. See `LanguageModel.stream` for the options."""

@@ -161,10 +161,10 @@ def train(
                 last = last or best.exhausted  # and so it is sampled like any last step
             if sample and (last or due(n, config.log.sample_every)):
                 with ledger.of('sample'):
-                    text = sample(params, state.extra, state.key, state.step)
+                    made = sample(params, state.extra, state.key, state.step)
                 with ledger.of('observe'):
                     for observer in observers:
-                        observer.sample(n, text)
+                        observer.sample(n, made)
             return True
 
         def turn(batch: Any, end: int) -> bool:

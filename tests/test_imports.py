@@ -39,7 +39,7 @@ ARROWS = {
     'trust': set(),
     'pretrained': {'models', 'parallel', 'trust'},
     'report': {'trust', 'workdir'},
-    'observers': {'best', 'config', 'config_text', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
+    'observers': {'best', 'config', 'config_text', 'data', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
 }
 NEVER_MODELS = ('data', 'optim', 'scores', 'observers', 'decode', 'parallel', 'trust')
 

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxlab.best import Best
 from jaxlab.memory import Expected
 from jaxlab.trust.ledger import Ledger
+
+
+Sample = str | np.ndarray  # what a model makes: a text, or a picture, uint8 [h w c]
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Observer(Protocol):
 
     def row(self, step: int, row: Mapping[str, float]) -> None: ...
 
-    def sample(self, step: int, text: str) -> None: ...
+    def sample(self, step: int, sample: Sample) -> None: ...
 
     def back(self, step: int) -> None: ...
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxlab.messages import say
-from jaxlab.observers import Observer, Run
+from jaxlab.observers import Observer, Run, Sample
 from jaxlab.trust.secrets import hidden
 
 ROWS = 1000  # that may wait; a row is a few hundred bytes
@@ -45,8 +45,8 @@ class Background:
         row = dict(row)
         self._hand(lambda: self._observer.row(step, row))
 
-    def sample(self, step: int, text: str) -> None:
-        self._hand(lambda: self._observer.sample(step, text))
+    def sample(self, step: int, sample: Sample) -> None:
+        self._hand(lambda: self._observer.sample(step, sample))
 
     def back(self, step: int) -> None:
         self._hand(lambda: self._observer.back(step))

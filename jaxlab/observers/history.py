@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 import jaxlab
 from jaxlab.config import leaves
-from jaxlab.observers import Run
+from jaxlab.observers import Run, Sample
 from jaxlab.trust import faults, place, secrets
 from jaxlab.trust.writes import Optional
 
@@ -79,7 +79,7 @@ class History:
         if any(name.startswith('eval/') for name in row):
             self._write()
 
-    def sample(self, step: int, text: str) -> None:
+    def sample(self, step: int, sample: Sample) -> None:
         pass
 
     def back(self, step: int) -> None:

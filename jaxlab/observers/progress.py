@@ -11,7 +11,8 @@ import jax
 
 from jaxlab.memory import Expected, in_use, readable
 from jaxlab.messages import say
-from jaxlab.observers import Compiled, Run
+from jaxlab.observers import Compiled, Run, Sample
+from jaxlab.observers.samples import file_of
 from jaxlab.observers.screen import Cell, Plain, Score, Status, Terminal, cells, open_screen
 from jaxlab.trust import lines
 
@@ -89,11 +90,16 @@ class Progress:
             head = say('step {step}', step=f'{step:>{len(str(self._run.config.steps))}}')
             self._screen.scores(head, [Score(split, False), *self._compared(step, split, scores)])
 
-    def sample(self, step: int, text: str) -> None:
-        if self._screen is not None:
+    def sample(self, step: int, sample: Sample) -> None:
+        if self._screen is None:
+            return
+        title = say('sample at step {step}', step=step)
+        if isinstance(sample, str):
             prompt = self._run.config.log.prompt
-            given = prompt if text.startswith(prompt) else ''
-            self._screen.sample(say('sample at step {step}', step=step), given, text.removeprefix(given))
+            given = prompt if sample.startswith(prompt) else ''
+            self._screen.sample(title, given, sample.removeprefix(given))
+        else:
+            self._screen.picture(title, str(file_of(self._run.workdir / 'samples', step, sample)))
 
     def back(self, step: int) -> None:
         if self._screen is None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from jaxlab.messages import say
-from jaxlab.observers import Run
+from jaxlab.observers import Run, Sample
 from jaxlab.trust import faults, place
 from jaxlab.trust.secrets import hidden
 
@@ -36,7 +36,7 @@ class Report:
         except OSError as error:
             _warn(error)
 
-    def sample(self, step: int, text: str) -> None:
+    def sample(self, step: int, sample: Sample) -> None:
         pass
 
     def back(self, step: int) -> None:

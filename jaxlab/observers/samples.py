@@ -3,13 +3,19 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from jaxlab.observers import Run
+from jaxlab.data.sheet import png
+from jaxlab.observers import Run, Sample
 from jaxlab.trust import faults, place
 from jaxlab.trust.writes import Optional
 
 
+def file_of(folder: Path, step: int, sample: Sample) -> Path:
+    """Returns where the sample of a step lies, in samples/."""
+    return folder / (f'{step}.txt' if isinstance(sample, str) else f'{step}.png')
+
+
 class Samples:
-    """Writes samples/<step>.txt. One that cannot be written is a warning."""
+    """Writes samples/<step>.txt, or .png where pictures are made, whole or not at all. One that cannot be written is a warning."""
 
     _folder: Path
 
@@ -23,12 +29,12 @@ class Samples:
     def row(self, step: int, row: Mapping[str, float]) -> None:
         pass
 
-    def sample(self, step: int, text: str) -> None:
-        file = self._folder / f'{step}.txt'
+    def sample(self, step: int, sample: Sample) -> None:
+        file = file_of(self._folder, step, sample)
         with self._optional.writing(file):
             faults.reach('sample', step)
             self._folder.mkdir(exist_ok=True)
-            place.write(file, text)
+            place.write(file, sample if isinstance(sample, str) else png(sample))
 
     def back(self, step: int) -> None:
         with self._optional.writing(self._folder):

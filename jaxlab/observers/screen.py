@@ -112,6 +112,10 @@ class Plain:
         lines = (f'    | {line}' for line in harmless(prompt + text).split('\n'))
         self.line('\n'.join([f'{title}:', *lines]))
 
+    def picture(self, title: str, file: str) -> None:
+        """Where a picture lies that the model made."""
+        self.line(f'{title}: {file}')
+
     def close(self) -> None:
         """Nothing follows, or others print from now on."""
 
@@ -188,6 +192,13 @@ class Terminal:
             lines[SAMPLE_LINES:] = [self._text(say('… {count} more lines', count=more), 'dim')]
         body = self._text('\n').join(lines)
         self._console.print(Panel(body, title=self._text(title), title_align='left', border_style='dim', width=width))
+
+    def picture(self, title: str, file: str) -> None:
+        from rich.panel import Panel
+
+        width = min(self._console.width, WIDEST)
+        text = self._text(file)
+        self._console.print(Panel(text, title=self._text(title), title_align='left', border_style='dim', width=width))
 
     def close(self) -> None:
         if self._live.is_started:

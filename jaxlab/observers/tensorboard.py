@@ -1,4 +1,5 @@
-"""tensorboard/: the rows of metrics.jsonl as TensorBoard's events, and samples as its text.
+"""tensorboard/: the rows of metrics.jsonl as TensorBoard's events, and samples as its text or its
+images.
 
 tensorboard --logdir=runs         (TensorBoard itself is not part of jaxlab: pip install tensorboard)
 
@@ -18,7 +19,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxlab.observers import Run
+import numpy as np
+
+from jaxlab.data.sheet import png
+from jaxlab.observers import Run, Sample
 from jaxlab.trust import faults, lines, place
 
 FLUSH = 10.0  # seconds between two flushes, so that a running TensorBoard has something to show
@@ -43,12 +47,8 @@ class TensorBoard:
             self._upload()
             self._flushed = time.monotonic()
 
-    def sample(self, step: int, text: str) -> None:
-        import_without_torch()
-        from tensorboardX import summary
-
-        lines = ''.join(f'    {line}\n' for line in text.splitlines())  # indented: TensorBoard takes text for Markdown
-        self._write(step, summary.text('sample', lines))
+    def sample(self, step: int, sample: Sample) -> None:
+        self._write(step, text_of(sample) if isinstance(sample, str) else image_of(sample))
 
     def back(self, step: int) -> None:
         if self._writer is None:  # nothing is cut yet
@@ -118,6 +118,23 @@ def summary_of(row: Mapping[str, float]) -> Any:
     from tensorboardX.proto.summary_pb2 import Summary
 
     return Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in row.items()])
+
+
+def text_of(text: str) -> Any:
+    import_without_torch()
+    from tensorboardX import summary
+
+    lines = ''.join(f'    {line}\n' for line in text.splitlines())  # indented: TensorBoard takes text for Markdown
+    return summary.text('sample', lines)
+
+
+def image_of(picture: np.ndarray) -> Any:
+    import_without_torch()
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    height, width, channels = picture.shape
+    image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png(picture))
+    return Summary(value=[Summary.Value(tag='sample', image=image)])
 
 
 def import_without_torch() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from jaxlab.observers import Run
+from jaxlab.observers import Run, Sample
 from jaxlab.trust.lines import Lines
 
 
@@ -23,7 +23,7 @@ class Tracker:
     def row(self, step: int, row: Mapping[str, float]) -> None:
         self._lines.add(step, row)
 
-    def sample(self, step: int, text: str) -> None:
+    def sample(self, step: int, sample: Sample) -> None:
         pass
 
     def back(self, step: int) -> None:

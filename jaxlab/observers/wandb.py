@@ -6,19 +6,22 @@ import, and during an outage its own handlers would hold up the end: by more tha
 
 import contextlib
 import importlib.util
+import io
 import json
 import os
 import queue
 import subprocess
 import sys
 import threading
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from jaxlab.data.sheet import png
 from jaxlab.errors import UserError
 from jaxlab.messages import say
-from jaxlab.observers import Run
+from jaxlab.observers import Run, Sample
 from jaxlab.trust import place
 from jaxlab.trust.secrets import without_secrets
 
@@ -68,8 +71,11 @@ class WandB:
     def row(self, step: int, row: Mapping[str, float]) -> None:
         self._tell({'step': step, 'row': dict(row)})
 
-    def sample(self, step: int, text: str) -> None:
-        self._tell({'step': step, 'sample': text})
+    def sample(self, step: int, sample: Sample) -> None:
+        if isinstance(sample, str):
+            self._tell({'step': step, 'sample': sample})
+        else:
+            self._tell({'step': step, 'picture': b64encode(png(sample)).decode('ascii')})
 
     def back(self, step: int) -> None:
         self._tell({'step': step, 'row': {'back_to_step': float(step)}})  # what was sent cannot be taken back
@@ -118,9 +124,19 @@ def main() -> None:
     run.define_metric('step')
     run.define_metric('*', step_metric='step')
     while (what := waiting.get()) is not None:
-        row = what.get('row') or {'sample': wandb.Html(f'<pre>{escape(what["sample"])}</pre>')}
-        run.log({'step': what['step'], **row})
+        run.log({'step': what['step'], **row_of(what, wandb)})
     run.finish()
+
+
+def row_of(what: Mapping[str, Any], wandb: Any) -> dict[str, Any]:
+    """Returns what came through the pipe as wandb takes it."""
+    if 'sample' in what:
+        return {'sample': wandb.Html(f'<pre>{escape(what["sample"])}</pre>')}
+    if 'picture' in what:
+        from PIL import Image
+
+        return {'sample': wandb.Image(Image.open(io.BytesIO(b64decode(what['picture']))))}
+    return what['row']
 
 
 def listen(waiting: queue.Queue[dict[str, Any] | None], patience: float) -> None:

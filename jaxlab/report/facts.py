@@ -16,6 +16,7 @@ from jaxlab.report.words import WORK
 from jaxlab.trust import place
 
 SAMPLES = 60  # so many are shown, evenly spaced
+GRIDS = 12  # so many of them that are pictures
 CHARACTERS = 4000  # of one sample
 PICTURE_BYTES = 400_000  # of one sample that is a picture; a larger one is named only
 PICTURES = {
@@ -31,7 +32,8 @@ def samples(record: Record) -> Html:
     """What the model made over time: text, or pictures, the newest first to be seen."""
     if not record.samples:
         return Html()
-    chosen = sorted({round(n) for n in np.linspace(0, len(record.samples) - 1, min(len(record.samples), SAMPLES))})
+    most = GRIDS if record.samples[-1][1].suffix.lower() in PICTURES else SAMPLES
+    chosen = sorted({round(n) for n in np.linspace(0, len(record.samples) - 1, min(len(record.samples), most))})
     about = both('What the model made as training went on.')
     if len(chosen) < len(record.samples):
         about = both(
