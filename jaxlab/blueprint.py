@@ -60,7 +60,9 @@ def draw(
     for of in task.phases:
         if of.optimizer not in config:
             raise UserError(
-                'config.{key}: the config file sets none; c.{key} = spec("{room}.…") does.', key=of.optimizer, room='optim'
+                'config.{key}: the config file sets none; c.{key} = spec("{room}.…") does.',
+                key=of.optimizer,
+                room='optim',
             )
     optimizers = [
         build(config[of.optimizer], steps.split(names, of.trains)[0], config.steps * of.repeat, key=of.optimizer)

@@ -32,6 +32,8 @@ ROOMS = {
     'data': 'data',
     'processor': 'data.processors',
     'source': 'data.sources',
+    'train_source': 'data.sources',
+    'test_source': 'data.sources',
     'transforms': 'data.transforms',
     'optimizer': 'optim',
     'discriminator_optimizer': 'optim',

@@ -131,8 +131,12 @@ def picture_sampler(task: Any, rows: int) -> Sampler:
 
 
 def picture_grid(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """Returns pictures, uint8 [n h w c], as one for people: small ones are enlarged, so that every pixel is seen."""
-    return sheet.grid(pictures, columns, max(PIXELS // max(pictures.shape[1:3]), 1))
+    """Returns pictures, uint8 [n h w c], as one for people: small ones are enlarged, so that every pixel is seen, and
+    between two there is a gap."""
+    scale, gap = max(PIXELS // max(pictures.shape[1:3]), 1), sheet.GAP // 2
+    large = pictures.repeat(scale, 1).repeat(scale, 2)
+    framed = np.pad(large, ((0, 0), (gap, gap), (gap, gap), (0, 0)), constant_values=sheet.GREY)
+    return sheet.grid(framed, columns)
 
 
 @dataclass(frozen=True)

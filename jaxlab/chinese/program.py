@@ -53,7 +53,6 @@ TABLE: dict[str, str] = {
     '{count:,} tokens': '{count:,} 个词元',
     '{count:,} examples': '{count:,} 个样本',
     '{split} at step {step}': '{split}，第 {step} 步',
-    'Write text with a trained experiment.': '用一个训练好的实验写文本。',
     'what the text starts with': '文本的开头',
     'how many to write (default 200)': '写多少个词元（默认 200）',
     '0: always the likeliest; 1: as the model says (default 0.8)': (
@@ -61,7 +60,6 @@ TABLE: dict[str, str] = {
     ),
     'choose among the k likeliest only; 0: among all': '只从最可能的 k 个词元中选；0：从全部词元中选',
     'choose among the likeliest that make up p of the probability': '只从累计概率达到 p 的最可能的词元中选',
-    'of the choices: the same seed writes the same text': '采样的随机种子：种子相同，写出的文本就相同',
     # --- config ---
     '"{path}": a part is named by its room and name, such as "models.gpt"; rooms: {rooms}.': (
         '“{path}”：部件要写成“类别.名字”，例如“models.gpt”；类别有 {rooms}。'

@@ -14,7 +14,6 @@ from jaxlab.best import Best
 from jaxlab.memory import Expected
 from jaxlab.trust.ledger import Ledger
 
-
 Sample = str | np.ndarray  # what a model makes: a text, or a picture, uint8 [h w c]
 
 

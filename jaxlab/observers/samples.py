@@ -15,7 +15,10 @@ def file_of(folder: Path, step: int, sample: Sample) -> Path:
 
 
 class Samples:
-    """Writes samples/<step>.txt, or .png where pictures are made, whole or not at all. One that cannot be written is a warning."""
+    """Writes samples/<step>.txt, or .png where pictures are made, whole or not at all.
+
+    One that cannot be written is a warning.
+    """
 
     _folder: Path
 

@@ -15,8 +15,8 @@ from jaxlab.task import Batch
 
 @dataclass(frozen=True)
 class Believed:
-    """'real_believed': of the pictures of the split; 'fake_believed': of as many that the generator makes. Of the logits
-    'real' and 'fake', [b].
+    """'real_believed': of the pictures of the split; 'fake_believed': of as many that the generator makes. They are the
+    shares of the logits 'real' and 'fake', [b], above 0.
 
     Of none is it known whether more is better: the two networks play against each other. Real pictures that are held
     out and believed less often than those of training say that the discriminator knows the latter by heart.

@@ -66,6 +66,11 @@ class Classification:
         inputs = normalised(batch['inputs'], self.mean, self.deviation)
         return {'logits': self.model.apply({'params': params, **extra}, inputs)}
 
+    def features(self, params: Tree, extra: Tree, batch: Batch) -> jax.Array:
+        """Returns what the model's head sees of a batch, [b d]."""
+        inputs = normalised(batch['inputs'], self.mean, self.deviation)
+        return self.model.apply({'params': params, **extra}, inputs, method='features')
+
     # --- answers ---
 
     @cached_property

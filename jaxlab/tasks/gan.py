@@ -238,9 +238,7 @@ def make(
     if label_smoothing and loss == 'hinge':
         raise UserError('label_smoothing={value}: loss=hinge knows none; 0.0 is wanted.', value=label_smoothing)
     if not 1 <= discriminator_steps <= 100:
-        raise UserError(
-            'discriminator_steps={value}: a number from 1 to 100 is wanted.', value=discriminator_steps
-        )
+        raise UserError('discriminator_steps={value}: a number from 1 to 100 is wanted.', value=discriminator_steps)
     logarithms: tuple[float, ...] = ()
     if fake_labels == 'data' and model.classes:
         if 'class_counts' not in info:

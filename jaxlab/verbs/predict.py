@@ -36,6 +36,10 @@ def run(parsed: argparse.Namespace) -> int:
     experiment = load(parsed.workdir, step=parsed.step, overrides=parsed.overrides, allow_import=parsed.allow_import)
     if not hasattr(experiment.task, 'answers'):
         raise UserError('--workdir={workdir}: this experiment writes text; generate does that.', workdir=parsed.workdir)
+    if hasattr(experiment.task, 'pictures'):
+        raise UserError(
+            '--workdir={workdir}: this experiment makes pictures; generate does that.', workdir=parsed.workdir
+        )
     names = [name for raw in parsed.raw for name in files_of(raw)]
     readable, inputs = [], []
     for name in names:

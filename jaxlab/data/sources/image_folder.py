@@ -92,6 +92,13 @@ class Pictures:
         return {'inputs': picture, 'targets': int(self.targets[index])}
 
 
+def folder_name(label: str) -> str:
+    """Returns what the folder of a class is called: its name, without what no name of a folder may hold, or what would
+    hide it."""
+    found = ''.join('_' if c in '/\\:*?"<>|' or not c.isprintable() else c for c in label).strip()
+    return f'_{found}' if not is_ours(found or '.') else found
+
+
 def parts_of(root: Path) -> dict[str, Path]:
     """Returns {'train': its folder, …}: the folder itself, unless it holds folders of parts."""
     by_name = {folder.name.lower(): folder for folder in folders_of(root)}
