@@ -130,7 +130,9 @@ def test_a_step_is_what_the_formulas_make(loss, smooth, float64):
     assert (draws[0][0] != draws[1][0]).all(), 'phases draw for themselves'
     wanted, losses = of_numpy(state.params, rows, draws, loss, smooth)
     for name, value in losses.items():
-        np.testing.assert_allclose(terms[name].total / terms[name].count, value, rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(
+            terms[name].total / terms[name].count, value, rtol=1e-7 if 'believed' in name else 1e-12, err_msg=name
+        )
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13), after.params, wanted
     )
