@@ -107,15 +107,19 @@ def run_aloud(parsed: argparse.Namespace) -> int:
         command = f'{main} train --workdir={folder}'
         print(say('saved in {workdir}; to go on: {command}', workdir=folder, command=command))
         return 128 + stopped_by  # what a shell reports for a process that the signal ended
-    use = use_of(found[''])
-    commands = [f'{main} {verb} --workdir={folder}' for verb in (use, 'evaluate')]
-    commands[0] += {'predict': ' …', 'generate': f' --prompt={found[""].log.prompt}'}[use]
+    use = f'{main} {use_of(found[""]).format(workdir=folder, prompt=found[""].log.prompt)}'
+    evaluate = f'{main} evaluate --workdir={folder}'
     page = folder / 'report.html'
     print('\n' + say('everything lies in {workdir}; look at {page}', workdir=folder, page=page))
-    print(say('next: {use}\n      {evaluate}', use=commands[0], evaluate=commands[1]))
+    print(say('next: {use}\n      {evaluate}', use=use, evaluate=evaluate))
     return 0
 
 
 def use_of(config: Any) -> str:
-    """Returns the verb that asks a trained experiment for what it has learned."""
-    return 'predict' if config.task.name in ('classification', 'regression') else 'generate'
+    """Returns the verb, with its flags, that asks a trained experiment for what it has learned."""
+    match config.task.name:
+        case 'classification' | 'regression':
+            return 'predict --workdir={workdir} …'
+        case 'gan':
+            return 'generate --workdir={workdir}'
+    return 'generate --workdir={workdir} --prompt={prompt}'

@@ -67,7 +67,9 @@ def test_a_terminal_shows_it_in_the_panel():
     from rich.console import Console
 
     written = io.StringIO()
-    terminal = Terminal(Console(file=written, width=60, force_terminal=True, color_system=None, highlight=False, markup=False))
+    terminal = Terminal(
+        Console(file=written, width=60, force_terminal=True, color_system=None, highlight=False, markup=False)
+    )
     terminal.picture('sample at step 1', 'runs/a/samples/1.png\x1b[31m')
     assert 'runs/a/samples/1.png␛[31m' in written.getvalue() and '╭─ sample at step 1' in written.getvalue()
 

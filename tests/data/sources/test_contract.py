@@ -53,6 +53,7 @@ RECIPES = {
     'tfds': prepared,
     'csv': table,
     'csv pixels': pixels,
+    'combined': lambda root: {},
 }
 
 
