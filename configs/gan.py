@@ -41,8 +41,8 @@ def default(c: ConfigDict) -> None:
     c.batch_size = 64
     c.data = spec('data.pictures', source=spec('data.sources.digits'))
     c.model = spec('models.dcgan', noise=64, width=32)
-    # Two rates (Heusel et al. 2017), one four times the other, as in Zhang et al. 2018, and both twice as high as there,
-    # since the run is short. With one rate, and beta1=0.5, all pictures of a class became the same.
+    # Two rates (Heusel et al. 2017), one four times the other, as in Zhang et al. 2018, and both twice as high as
+    # there, since the run is short. With one rate, and beta1=0.5, all pictures of a class became the same.
     c.optimizer = _adam(2e-4)
     c.discriminator_optimizer = _adam(8e-4)
     c.checkpoint.every = 1000
