@@ -29,7 +29,7 @@ def default(c: ConfigDict) -> None:
         transforms=spec('data.transforms.standard', crop_padding=1, rotate=10.0),
     )
     c.model = spec('models.cnn', dropout=0.3, norm=True)
-    c.optimizer = spec('optim.adamw', learning_rate=2e-3, schedule=spec('schedules.cosine', warmup=20, final=0.0))
+    c.optimizer = spec('optim.muon', learning_rate=4e-3, schedule=spec('schedules.cosine', warmup=50, final=0.0))
     c.average = 0.99
     c.checkpoint.every = 400
     c.evaluate.every = 200

@@ -22,7 +22,7 @@ def get_config(size: str = 'default') -> ConfigDict:
 
 def default(c: ConfigDict) -> None:
     """Digits of 8 × 8 pixels: there on every machine."""
-    c.epochs = 25.0
+    c.epochs = 20.0
     c.batch_size = 64
     c.data = spec(
         'data.pictures',

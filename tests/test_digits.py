@@ -1,4 +1,4 @@
-"""What a newcomer gets: each default config, started as from a shell, on the handwritten digits that scikit-learn brings.
+"""What a newcomer gets: each default config, started as from a shell, on the digits that scikit-learn brings along.
 
 The test part (359 pictures) is read once, by the verb; the configs were chosen by the validation part.
 """

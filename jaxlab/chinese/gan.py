@@ -19,7 +19,6 @@ TABLE: dict[str, str] = {
         'fake_labels=data：不知道这份数据中每个类别各有多少；"uniform" 适用于任何数据。'
     ),
     # --- generate ---
-    'next: {generate}\n      {evaluate}': '接下来：{generate}\n        {evaluate}',
     'Write text, or make pictures, with a trained experiment.': '用训练好的实验写文本，或生成图片。',
     'of the choices: the same seed makes the same': '随机选择的种子：相同的种子得到相同的结果',
     'where it writes text': '用于写文本的实验',
