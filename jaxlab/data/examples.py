@@ -6,6 +6,7 @@ batch n is a function of (seed, n), whoever makes it.
 
 # b rows of this process
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ from jaxlab.data.records import BadRecord, Losses, Tolerance
 from jaxlab.data.shuffle import permute
 from jaxlab.data.sources import Arrays, Example, Part, Source
 from jaxlab.data.stream import Batch, Data, Split
-from jaxlab.data.transforms import Transform, rng_of
+from jaxlab.data.transforms import Transform, rngs_of
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 
 ROUNDS = 6  # of the shuffle
+WHOLE = 1 << 18  # examples of which the order is held in memory
 VALIDATION = 1  # what a seed chooses beside the order of training; it keeps their draws apart
 Change = Callable[[int, np.ndarray], np.ndarray]  # (slot in the batch, inputs of its example) -> inputs
 
@@ -90,15 +92,33 @@ class Training:
         row = n * self.batch_size + np.arange(self.batch_size)[self.rows]
         epoch, place = np.divmod(row, len(self.numbers))
         chosen = np.empty_like(row)
-        for one in np.unique(epoch):
-            keys = np.random.SeedSequence([self.seed, int(one)]).generate_state(ROUNDS, np.uint64)
+        for one in range(int(epoch[0]), int(epoch[-1]) + 1):
             here = epoch == one
-            chosen[here] = permute(place[here], len(self.numbers), keys)
+            chosen[here] = shuffled(self.seed, one, len(self.numbers), place[here])
         if (transform := self.transform) is None:
             return self.reader.batch(n, self.numbers[chosen])
-        return self.reader.batch(
-            n, self.numbers[chosen], lambda slot, picture: transform(rng_of(self.seed, int(row[slot])), picture)
-        )
+        rngs = rngs_of(self.seed, row)
+        return self.reader.batch(n, self.numbers[chosen], lambda slot, picture: transform(rngs[slot], picture))
+
+
+def shuffled(seed: int, epoch: int, length: int, place: np.ndarray) -> np.ndarray:
+    """Returns which of 0..length-1 stand at these places of an epoch, int64 [n].
+
+    The order of a small set is computed whole, once for each epoch: for a batch that is as much work as for some
+    hundred of them, since each step of the shuffle is a call that takes longer than its numbers do.
+    """
+    if length <= WHOLE:
+        return _order(seed, epoch, length)[place]
+    return permute(place, length, _keys(seed, epoch))
+
+
+def _keys(seed: int, epoch: int) -> np.ndarray:
+    return np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64)
+
+
+@functools.lru_cache(maxsize=4)  # threads work at the end of one epoch and the beginning of the next
+def _order(seed: int, epoch: int, length: int) -> np.ndarray:
+    return permute(np.arange(length), length, _keys(seed, epoch))
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,11 @@ def sides(name: str, gpu: bool) -> tuple[str, ...]:
 def batches(size: Size, number: int) -> Batches:
     """Returns batches of noisy pictures, one picture for each class, so that there is something to learn."""
     random = np.random.default_rng(0)
-    clean = random.integers(120, 136, (size.classes, *size.shape))
+    clean = random.integers(96, 160, (size.classes, *size.shape))
     found = []
     for _ in range(number):
         targets = random.integers(0, size.classes, size.batch, np.int32)
-        noise = random.integers(-120, 120, (size.batch, *size.shape))
+        noise = random.integers(-95, 96, (size.batch, *size.shape))
         inputs = (clean[targets] + noise).astype(np.uint8)
         found.append({'inputs': inputs, 'targets': targets, 'mask': np.ones(size.batch, np.float32)})
     return found

@@ -6,6 +6,7 @@ import pytest
 from jaxlab.config import spec
 from jaxlab.data import examples, pictures, table
 from jaxlab.data.records import BadRecord, Tolerance
+from jaxlab.data.shuffle import permute
 from jaxlab.data.sources import Arrays, Source, diabetes, digits
 from jaxlab.errors import UserError
 from tests.experiments import message
@@ -204,3 +205,12 @@ def test_tolerance_is_of_all_that_was_read():
     )
     with pytest.raises(UserError, match=r'more than config\.data\.bad_rate'):
         reader.batch(0, np.arange(50))
+
+
+@pytest.mark.parametrize('whole', [0, 1 << 18])
+def test_an_order_is_the_same_held_whole_or_computed_place_by_place(monkeypatch, whole):
+    monkeypatch.setattr(examples, 'WHOLE', whole)
+    place = np.array([0, 5, 96, 5])
+    for epoch in range(6):  # more than are held
+        keys = np.random.SeedSequence([3, epoch]).generate_state(examples.ROUNDS, np.uint64)
+        np.testing.assert_array_equal(examples.shuffled(3, epoch, 97, place), permute(place, 97, keys))

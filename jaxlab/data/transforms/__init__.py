@@ -35,7 +35,13 @@ def rng_of(seed: int, n: int) -> np.random.Generator:
       seed: at least 0.
       n: number of the row, counted through all epochs, at least 0 and below 2^63.
     """
-    return np.random.Generator(np.random.PCG64(_Words(mix(_lanes(seed) + np.uint64(n)))))  # type: ignore[arg-type]
+    return rngs_of(seed, np.array([n]))[0]
+
+
+def rngs_of(seed: int, numbers: np.ndarray) -> list[np.random.Generator]:
+    """Returns `rng_of` of each of these rows, int64 [n]; their states are scrambled at once."""
+    words = mix(_lanes(seed) + numbers.astype(np.uint64)[:, None])
+    return [np.random.Generator(np.random.PCG64(_Words(row))) for row in words]  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=16)

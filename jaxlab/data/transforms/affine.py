@@ -44,7 +44,7 @@ def affine(
     (a, b), (c, d) = matrix
     x, y = width / 2, height / 2  # PIL counts from the corner of the picture, to the middle of its pixels
     numbers = (a, b, x - a * x - b * y + offset[0], c, d, y - c * x - d * y + offset[1])
-    colour = fill if channels == 1 else (fill,) * channels
+    colour = None if not fill else fill if channels == 1 else (fill,) * channels  # by itself it is 0, and quicker
     linear = Image.Resampling.BILINEAR
     image = image_of(picture).transform((width, height), Image.Transform.AFFINE, numbers, linear, fillcolor=colour)
     return array_of(image)
