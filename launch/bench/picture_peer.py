@@ -3,6 +3,7 @@
 # b batch, h height, w width, c channels, i and o channels or features in and out
 
 import itertools
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,9 +147,16 @@ def _rows(theirs: str, ours: str, layout: str) -> tuple[Row, Row]:
 
 def theirs(size: Size, model: Any, variables: Any) -> tuple[nn.Module, str]:
     """Returns torch's model with the weights `variables` of ours, in training, and whose code it is."""
+    net, code = _theirs(size, model, variables)
+    count = sum(weight.numel() for weight in net.parameters())
+    assert count == sum(leaf.size for leaf in jax.tree.leaves(variables['params'])), 'as many parameters as ours'
+    return net.train(), code
+
+
+def _theirs(size: Size, model: Any, variables: Any) -> tuple[nn.Module, str]:
     h, w, c = size.shape
-    family, code = Family(()), 'the same layers of torch.nn'
-    loaded: nn.Module
+    family = Family(())
+    net: nn.Module
     match size.kind:
         case 'mlp':
             dense = [h * w * c, *model.widths, size.classes]
@@ -157,7 +165,7 @@ def theirs(size: Size, model: Any, variables: Any) -> tuple[nn.Module, str]:
                 layers += [nn.Linear(inputs, outputs), nn.ReLU()]
                 name = 'head' if i == len(model.widths) else f'layer_{i}'
                 family = Family((*family.rows, *_rows(str(len(layers) - 2), name, 'linear')))
-            loaded = net = nn.Sequential(*layers[:-1])
+            net = nn.Sequential(*layers[:-1])
         case 'cnn':
             layers, inputs = [], c
             for i, width in enumerate(model.widths):
@@ -170,30 +178,37 @@ def theirs(size: Size, model: Any, variables: Any) -> tuple[nn.Module, str]:
             layers += [nn.Linear(model.dense, size.classes)]
             dense_rows = _rows(str(first), 'hidden', 'linear') + _rows(str(first + 2), 'head', 'linear')
             family = Family((*family.rows, *dense_rows))
-            loaded = net = nn.Sequential(*layers)
+            net = nn.Sequential(*layers)
         case 'resnet' if model.stem == 'small':
             family = resnet.TORCHVISION
-            loaded = net = ResNet(model, c)
-        case 'resnet':
-            family, code = resnet.TRANSFORMERS, 'transformers.ResNetForImageClassification'
-            config: Any = transformers.ResNetConfig(**resnet.config_of(model, channels=c))
-            loaded = transformers.ResNetForImageClassification(config)
-            net = Logits(loaded)
-        case 'vit':
-            family, code = vit.TRANSFORMERS, 'transformers.ViTForImageClassification, attention "sdpa"'
-            config = transformers.ViTConfig(**vit.config_of(model, h, channels=c), attn_implementation='sdpa')
-            loaded = transformers.ViTForImageClassification(config)
-            net = Logits(loaded)
+            net = ResNet(model, c)
+        case 'resnet' | 'vit':
+            return _published(size, model, variables)
     weights = their_names(family, variables)
     if size.kind == 'cnn':  # ours flattens [h w c], theirs [c h w]
         name = f'{first}.weight'
         weights[name] = weights[name].reshape(-1, h, w, inputs).transpose(0, 3, 1, 2).reshape(model.dense, -1)
     tensors = {name: torch.from_numpy(np.array(value, order='C')) for name, value in weights.items()}
-    missing, unexpected = loaded.load_state_dict(tensors, strict=False)
+    missing, unexpected = net.load_state_dict(tensors, strict=False)
     assert all(name.endswith('num_batches_tracked') for name in missing) and not unexpected, (missing, unexpected)
-    count = sum(weight.numel() for weight in net.parameters())
-    assert count == sum(leaf.size for leaf in jax.tree.leaves(variables['params'])), 'as many parameters as ours'
-    return net.train(), code
+    return net, 'the same layers of torch.nn'
+
+
+def _published(size: Size, model: Any, variables: Any) -> tuple[nn.Module, str]:
+    """Returns transformers' model with the weights of ours, read from the files that we export."""
+    h, _, c = size.shape
+    if size.kind == 'resnet':
+        family, config = resnet.TRANSFORMERS, resnet.config_of(model, channels=c)
+        kind = transformers.ResNetForImageClassification
+    else:
+        family, config = vit.TRANSFORMERS, vit.config_of(model, h, channels=c)
+        kind = transformers.ViTForImageClassification
+    with tempfile.TemporaryDirectory() as folder:
+        pretrained.save(folder, family, variables, config)
+        how = {'attn_implementation': 'sdpa'} if size.kind == 'vit' else {}
+        found, problems = kind.from_pretrained(folder, output_loading_info=True, dtype=torch.float32, **how)
+    assert not any(problems.values()), problems
+    return Logits(found), f'transformers.{kind.__name__}'
 
 
 def their_names(family: Family, variables: Any) -> dict[str, np.ndarray]:
