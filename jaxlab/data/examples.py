@@ -46,9 +46,13 @@ class Reader:
 
         They are inputs and targets [b …], and mask, float32 [b]: 0 for one that cannot be read.
         """
-        if isinstance(self.part, Arrays) and change is None:  # nothing that could fail, and no call for each
+        if isinstance(self.part, Arrays):  # nothing that could fail, so nothing is done for each but what changes it
             found = {name: getattr(self.part, name)[numbers] for name in self.empty}
-            return found | {'mask': np.ones(len(numbers), np.float32)}
+            shape = self.empty['inputs'].shape
+            changed = [change(slot, inputs) for slot, inputs in enumerate(found['inputs'])] if change else []
+            if all(inputs.shape == shape for inputs in changed):
+                found |= {'inputs': np.stack(changed)} if changed else {}
+                return found | {'mask': np.ones(len(numbers), np.float32)}
 
         def read(record: tuple[int, int]) -> Example:
             slot, number = record

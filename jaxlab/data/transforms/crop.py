@@ -24,7 +24,7 @@ def padded_crop(
       reflect: beyond the edges is what lies before them, as in a mirror, and not `fill`.
       fill: what lies beyond the edges.
     """
-    (a, b), places = rng.random(2), 2 * padding + 1
+    (a, b), places = rng.random(2).tolist(), 2 * padding + 1
     return shifted(picture, int(a * places) - padding, int(b * places) - padding, reflect, fill)
 
 
@@ -34,7 +34,7 @@ def shifted(picture: np.ndarray, down: int, right: int, reflect: bool = False, f
     if reflect:
         rows, columns = mirrored(np.arange(height) - down, height), mirrored(np.arange(width) - right, width)
         return picture.take(rows, 0).take(columns, 1)
-    moved = np.full_like(picture, fill) if fill else np.zeros_like(picture)
+    moved = np.full(picture.shape, fill, picture.dtype) if fill else np.zeros(picture.shape, picture.dtype)
     top, left = max(down, 0), max(right, 0)
     bottom, end = height + min(down, 0), width + min(right, 0)
     if top < bottom and left < end:
