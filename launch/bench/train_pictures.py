@@ -65,19 +65,22 @@ def batches(size: Size, number: int) -> Batches:
     return found
 
 
-def make_ours(size: Size, data: Batches, most: int) -> tuple[Run, Any, Any]:
-    """Returns a run of jaxlab's own step, compiled as `jaxlab.train` compiles it; the model, and what it starts from.
-
-    `most` is `config.steps_per_call`. Of several steps in a call, the losses are those of the last.
-    """
+def begin(size: Size, data: Batches, most: int) -> tuple[blueprint.Blueprint, Any]:
+    """Returns the plan of our training, and the state that it starts from. `most` is `config.steps_per_call`."""
     config = picture_peer.ours(size, most)
     mesh = layout.make_mesh(config.mesh)
     with jax.set_mesh(mesh):
         task = make_task(config, picture_peer.info(size))
         plan = blueprint.draw(config, task, layout.global_shapes(data[0], size.batch), mesh)
-        compiled = blueprint.compile_step(plan.call, plan.arguments, mesh)
-        state = plan.born()
-    variables = jax.device_get({'params': state.params, **state.extra})
+        return plan, plan.born()
+
+
+def make_ours(plan: blueprint.Blueprint, state: Any, data: Batches, most: int) -> Run:
+    """Returns a run of jaxlab's own step, compiled as `jaxlab.train` compiles it.
+
+    Of several steps in a call, the losses are those of the last.
+    """
+    compiled = blueprint.compile_step(plan.call, plan.arguments, plan.mesh)
     ends = calls.ends(0, len(data), most, ())
     given = calls.batches(data.__getitem__, 0, ends, most)
 
@@ -89,7 +92,7 @@ def make_ours(size: Size, data: Batches, most: int) -> tuple[Run, Any, Any]:
             losses.append(terms['loss'])
         return [float(term.total / term.count) for term in losses]
 
-    return run, task.model, variables
+    return run
 
 
 def make_theirs(size: Size, data: Batches, model: Any, variables: Any, side: str) -> tuple[Run, str]:
@@ -143,9 +146,12 @@ def make(name: str, side: str, steps: int, most: int) -> tuple[dict[str, Any], R
     torch.backends.cudnn.benchmark = True
     size = picture_peer.SIZES[name]
     data = batches(size, steps)
-    code = 'jaxlab'
-    run, model, variables = make_ours(size, data, most if side == OURS else 1)
-    if not side.startswith('jaxlab'):
+    most = most if side == OURS else 1
+    plan, state = begin(size, data, most)
+    model, variables = plan.task.model, jax.device_get({'params': state.params, **state.extra})
+    if side.startswith('jaxlab'):
+        run, code = make_ours(plan, state, data, most), 'jaxlab'
+    else:
         run, code = make_theirs(size, data, model, variables, side)
     losses = [*run(), *run()]  # compiling, and a second time through the same batches
     said = {'losses': losses, 'every': 2 * steps // len(losses), 'code': code}
