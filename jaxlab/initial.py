@@ -60,7 +60,7 @@ def _of_experiment(config: ConfigDict, wanted: Tree) -> Callable[[Tree], Tree]:
 
     other = load(config.init_from, mesh=dict(config.mesh))
     found = {'params': other.params, 'extra': other.extra}
-    mismatch.check(_shapes(config, wanted), _shapes(config, found), config.init_from)
+    mismatch.check(_shapes(config, wanted), _shapes(config, found), f'config.init_from={config.init_from}')
 
     def read(born: Tree) -> Tree:
         def one(path: Any, old: jax.Array, leaf: jax.Array) -> jax.Array:
