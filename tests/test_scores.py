@@ -11,6 +11,7 @@ from jaxlab import config, evaluation
 from jaxlab.errors import UserError
 from jaxlab.evaluation import make_evaluate, make_scores
 from jaxlab.parallel import layout
+from jaxlab.scores import believed
 
 ROWS, LENGTH, VOCABULARY = 12, 5, 7
 NAMES = ('accuracy', 'bits_per_byte', 'perplexity')
@@ -144,7 +145,9 @@ def test_sums_stay_on_the_device_and_one_program_serves_all_batches(monkeypatch)
 
 
 def test_every_score_is_one_of_these():
-    assert sorted(config.names('scores')) == sorted(NAMES + OF_ROWS)  # a new score wants a line in one of both
+    assert sorted(config.names('scores')) == sorted(
+        [*NAMES, *OF_ROWS, 'believed']
+    )  # a new score wants a line in one of these
 
 
 @pytest.mark.parametrize('name', NAMES + OF_ROWS)
@@ -157,3 +160,13 @@ def test_a_score_says_which_is_better_of_every_number(name):
 def test_a_score_that_is_not_there():
     with pytest.raises(UserError, match='Did you mean "accuracy"'):
         make_scores(['acuracy'], {})
+
+
+def test_believed_counts_what_the_discriminator_takes_for_real():
+    score = believed.make({})
+    outputs = {'real': jnp.array([1.0, -1.0, 2.0, 3.0]), 'fake': jnp.array([-1.0, -2.0, 0.5, 3.0])}
+    batch = {'mask': jnp.array([1.0, 1.0, 1.0, 0.0])}
+    carry = score.add(score.add(score.start(), outputs, batch), outputs, {'mask': jnp.zeros(4)})
+    found = score.finish(carry)
+    assert np.isclose(found['real_believed'], 2 / 3) and np.isclose(found['fake_believed'], 1 / 3)
+    assert score.finish(score.start()) == {'real_believed': 0.0, 'fake_believed': 0.0} and score.better == {}

@@ -33,7 +33,8 @@ class GAN:
     Each phase moves the state of its own network alone: the discriminator's the singular vectors of its kernels (and
     its running statistics, where it has any), the generator's the running statistics of its norms. So one such move
     belongs to one update, of the very parameters that it describes, however often the other network is asked. Both
-    networks work as in training in both phases: each of them normalises by the batch that it is given.
+    networks work as in training in both phases: each of them normalises by the batch that it is given. Where a batch is
+    cut into micro-batches, norms see one of these, and the vectors move with each.
     """
 
     model: Any  # methods generate(noise, labels, train) and discriminate(pictures, labels, train): see models/dcgan.py
