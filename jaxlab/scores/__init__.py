@@ -25,7 +25,7 @@ class Score(Protocol):
 
     @property
     def better(self) -> Mapping[str, str]:
-        """Of each name that `finish` returns: whether 'higher' or 'lower' is better; not of those where none can say."""
+        """Of each name that `finish` returns: whether 'higher' or 'lower' is better, if one can say."""
 
     def start(self) -> Any:
         """Returns the empty sums, a pytree of arrays."""
