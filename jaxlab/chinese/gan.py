@@ -26,8 +26,8 @@ TABLE: dict[str, str] = {
     'names or numbers of classes, 0,1,2: these alone, in turn; default: all': (
         '类别的名称或编号，如 0,1,2：只轮流生成这些；默认：全部'
     ),
-    'a new folder for files <class>/<number>.png; default: one grid, into samples/ of the workdir': (
-        '新文件夹，写入 <类别>/<编号>.png；默认：在工作目录的 samples/ 中写一张拼图'
+    'a new folder, in which each class has one for its pictures; default: one grid, in the workdir': (
+        '新文件夹，其中每个类别的图片各占一个文件夹；默认：在实验文件夹中写一张拼图'
     ),
     'how many to make (default 64)': '生成多少张（默认 64）',
     '--workdir={workdir}: this experiment makes nothing; predict asks it.': (
@@ -55,7 +55,7 @@ TABLE: dict[str, str] = {
     'how many pictures of each kind, at most: half of the real ones (default 5000)': (
         '每种图片多少张，最多为真实图片的一半（默认 5000）'
     ),
-    'the workdir of a classifier of such pictures': '能识别这类图片的分类器的工作目录',
+    'the workdir of a classifier of such pictures': '能识别这类图片的分类器的文件夹',
     '--workdir={workdir}: this experiment makes no pictures.': '--workdir={workdir}：这个实验不生成图片。',
     '--classifier={workdir}: this is no classifier of pictures.': '--classifier={workdir}：这不是图片分类器。',
     '{count:,} made pictures against {count:,} real ones of {split}; in brackets: as many other real ones': (

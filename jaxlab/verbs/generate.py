@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text.add_argument('--top_k', type=int, help=say('choose among the k likeliest only; 0: among all'))
     text.add_argument('--top_p', type=float, help=top_p)
     classes = say('names or numbers of classes, 0,1,2: these alone, in turn; default: all')
-    folder = say('a new folder for files <class>/<number>.png; default: one grid, into samples/ of the workdir')
+    folder = say('a new folder, in which each class has one for its pictures; default: one grid, in the workdir')
     pictures = parser.add_argument_group(say('where it makes pictures'))
     pictures.add_argument('--classes', help=classes)
     pictures.add_argument('--count', type=int, help=say('how many to make (default 64)'))
