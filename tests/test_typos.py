@@ -84,6 +84,7 @@ def draw_one(draw, every_config):
         meant = draw.choice(flags(verb))
         typed = '--' + typo(meant[2:], draw)
         required = ['--workdir=.'] * (verb not in ('train', 'report', 'prepare')) + ['--step=1'] * (verb == 'replay')
+        required += ['cat.png'] * (verb == 'predict')
         return meant, typed, flags(verb), lambda: main.parse([verb, *required, f'{typed}=1'])
     if kind == 'size':
         names = config_text_sizes()

@@ -56,6 +56,9 @@ TABLE: dict[str, str] = {
         '每种图片多少张，最多为真实图片的一半（默认 5000）'
     ),
     'the workdir of a classifier of such pictures': '能识别这类图片的分类器的文件夹',
+    '--classifier=… is wanted: the workdir of a classifier of such pictures.': (
+        '需要 --classifier=…：能识别这类图片的分类器的文件夹。'
+    ),
     '--workdir={workdir}: this experiment makes no pictures.': '--workdir={workdir}：这个实验不生成图片。',
     '--classifier={workdir}: this is no classifier of pictures.': '--classifier={workdir}：这不是图片分类器。',
     '{count:,} made pictures against {count:,} real ones of {split}; in brackets: as many other real ones': (

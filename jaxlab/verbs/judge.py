@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     package = say('a package that the config may import from')
     count = say('how many pictures of each kind, at most: half of the real ones (default 5000)')
     parser.add_argument('--workdir', required=True, help=say('the experiment'))
-    parser.add_argument('--classifier', required=True, help=say('the workdir of a classifier of such pictures'))
+    parser.add_argument('--classifier', default='', help=say('the workdir of a classifier of such pictures'))
     parser.add_argument('--step', type=step, default='newest', help=which)
     parser.add_argument('--count', type=int, default=5000, help=count)
     parser.add_argument('--seed', type=int, default=0, help=say('of the choices: the same seed makes the same'))
@@ -36,6 +36,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     from jaxlab.experiment import load
 
+    if not parsed.classifier:
+        raise UserError('--classifier=… is wanted: the workdir of a classifier of such pictures.')
     maker = load(parsed.workdir, step=parsed.step, overrides=parsed.overrides, allow_import=parsed.allow_import)
     classifier = load(parsed.classifier, allow_import=parsed.allow_import)
     if not hasattr(maker.task, 'pictures'):
