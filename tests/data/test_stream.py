@@ -99,8 +99,10 @@ def test_what_is_told_of_records_that_could_not_be_read():
 
 
 def test_closing_ends_the_threads():
+    before = set(threading.enumerate())  # another test may have left some
+
     def workers():
-        return [thread for thread in threading.enumerate() if 'prefetch' in thread.name]
+        return [thread for thread in threading.enumerate() if 'prefetch' in thread.name and thread not in before]
 
     batches = prefetch(lambda n: {'n': np.array(n)}, 0, 10**12)
     next(batches)

@@ -113,8 +113,9 @@ def test_pictures_are_judged_beside_real_ones(workdir, capsys, monkeypatch):
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found['count'] == 100 and found['split'] == 'test' and found['neighbours'] == 3
-    for name, value in found['real'].items():
-        assert name == 'class_accuracy' or (found['made'][name] > value) == (name == 'frechet_distance'), name
+    # What a network makes that has learned nothing is far from real, and covers little of it.
+    assert found['made']['frechet_distance'] > found['real']['frechet_distance']
+    assert found['made']['recall'] < found['real']['recall']
     assert main(command[:-1]) == 0
     assert '100 made pictures against 100 real ones of test' in capsys.readouterr().out
     assert main([*command[:-2], '--count=5']) == 2 and 'at least 10 of each kind' in capsys.readouterr().err
