@@ -32,7 +32,7 @@ def default(c: ConfigDict) -> None:
     c.model = spec('models.vit', layers=4, width=64, heads=4, patch=2, pool='mean', init_scale=0.1)
     c.optimizer = spec(
         'optim.muon', learning_rate=4e-3, schedule=spec('schedules.cosine', warmup=50, final=0.0)
-    )  # AdamW takes three times as long
+    )  # at 30 epochs AdamW was at 0.91, Muon at 0.96
     c.average = 0.99
     c.checkpoint.every = 400
     c.evaluate.every = 200

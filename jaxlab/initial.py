@@ -37,7 +37,7 @@ def of(config: ConfigDict, plan: Blueprint) -> Callable[[TrainState], TrainState
     wanted = {'params': plan.abstract.params, 'extra': plan.abstract.extra}
     shardings = {'params': plan.shardings.params, 'extra': plan.shardings.extra}
     wanted = layout.with_shardings(wanted, shardings)
-    if (place.of(config.init_from) / 'config.json').is_file() and is_workdir(config.init_from):
+    if is_workdir(config.init_from):
         read = _of_experiment(config, wanted)
     else:
         read = _of_weights(config, plan, wanted)

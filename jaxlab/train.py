@@ -85,7 +85,8 @@ def train(
         # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device. See blueprint.py.
         plan = blueprint.draw(config, task, batch, mesh)
         abstract, names, shardings = plan.abstract, plan.names, plan.shardings
-        begun = initial.of(config, plan)  # what it begins with, which is looked at before anything compiles
+        fresh = checkpoints.latest() is None
+        begun = initial.of(config, plan) if fresh else None  # what it begins with is looked at before anything compiles
 
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
@@ -95,7 +96,7 @@ def train(
         too_large = memory.of_state_alone(state_bytes, memory.limit())
         if too_large and jax.process_index() == 0:
             print(too_large, flush=True)  # before it is born: no observer may live to tell of it
-        if checkpoints.latest() is None:
+        if begun:
             state = begun(plan.born())
         else:
             state, best = checkpoints.restore(plan.arguments[0]), best.resumed(checkpoints.best())

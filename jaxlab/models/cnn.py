@@ -45,7 +45,7 @@ class Layer(nn.Module):
         x = Conv(self.features, window, axes=self.axes, bias_axis=bias, kernel_init=init, name='conv', **dtypes)(x)
         if self.norm:
             x = BatchNorm(axis=axis, name='norm', **dtypes)(x, train=train)
-        # The same numbers as the other way round, gradients too, and a quarter of the work for ReLU.
+        # As the other way round, but for rounding, and a quarter of the work for ReLU.
         return nn.relu(max_pool(x, 2, padding='same'))
 
 
