@@ -27,7 +27,7 @@ from jaxlab.messages import say
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
 from jaxlab.scores import RowScore
-from jaxlab.task import Tree
+from jaxlab.task import Told, Tree
 from jaxlab.trust import place
 
 # Of a grid of pictures that a run shows: how many stand in it at most, in how many columns, and how large each is made.
@@ -36,6 +36,7 @@ GRID, COLUMNS, MOST_COLUMNS, PIXELS = 80, 8, 16, 64
 
 def make_task(config: ConfigDict, info: Mapping[str, Any]) -> Any:
     """Returns the config's task around its model; `info` is what they are told about the data."""
+    info = Told(info)
     model = configs.build(config.model, info, *dtypes(config.precision), key='model')
     return configs.build(config.task, model, info, key='task')
 

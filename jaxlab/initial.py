@@ -52,7 +52,10 @@ def of(config: ConfigDict, plan: Blueprint) -> Callable[[TrainState], TrainState
 
 def is_workdir(path: str) -> bool:
     """Whether an experiment lies at `path`: a folder with checkpoints, and not one of published weights."""
-    return (place.of(path) / 'checkpoints').is_dir()
+    try:
+        return (place.of(path) / 'checkpoints').is_dir()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _of_experiment(config: ConfigDict, wanted: Tree) -> Callable[[Tree], Tree]:

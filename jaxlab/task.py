@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import jax
 from flax import struct
 
+from jaxlab.errors import UserError
+
 # Arrays whose first axis is the row. 'mask' marks rows, tokens or pixels that count (1) or do not (0).
 Batch = Mapping[str, jax.Array]
 Tree = Any  # a nested dict of arrays
@@ -57,3 +59,43 @@ class Task(Protocol):
 
     def predict(self, params: Tree, extra: Tree, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns what the model says of a batch, for scores and for people."""
+
+
+def inputs_of(model: Any, batch: Batch) -> tuple[jax.Array, ...]:
+    """Returns what a model takes of a batch: the arrays that its `takes` names.
+
+    Raises:
+      UserError: the batch lacks one of them: the model is one of other data.
+    """
+    if missing := [name for name in model.takes if name not in batch]:
+        raise UserError(
+            'config.model: {model} takes {names}, and a batch of these data has {there}: it is a model of other data.',
+            model=type(model).__name__,
+            names=', '.join(missing),
+            there=', '.join(batch),
+        )
+    return tuple(batch[name] for name in model.takes)
+
+
+def check_can(model: Any, task: str, *wanted: str) -> None:
+    """Raises UserError where a model lacks a method or a field that a task works with."""
+    can = {*dir(type(model)), *getattr(model, '__dataclass_fields__', ())}
+    if missing := [name for name in wanted if name not in can]:
+        raise UserError(
+            'config.task.name={task} wants a model with {names}, and {model} has none.',
+            task=task,
+            names=', '.join(missing),
+            model=type(model).__name__,
+        )
+
+
+class Told(dict[str, Any]):
+    """What data say of themselves, for models and tasks. What they do not say is an error of whoever put them
+    together."""
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(
+            'these data do not say "{key}", and say {known}: this part is one of other data.',
+            key=key,
+            known=', '.join(f'"{name}"' for name in self),
+        )

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 
 import jax
+import pytest
 
 import jaxlab.main
 from jaxlab import config as configs
@@ -127,7 +128,7 @@ KEYS += ['日本', 'model.__class__', 'optimizer.schedule.name.x', 'seed.name', 
 
 def value(draw, key, old):
     """A text for a key whose value is of some type now: mostly of that type, and mostly wrong."""
-    if key == 'data.path':
+    if key in ('data.path', 'init_from'):
         return draw.choice(PATHS)
     if key == 'optimizer.groups':
         return draw.choice(GROUPS + TUPLES)
@@ -250,9 +251,9 @@ class Stop:
         raise Accepted
 
 
-def outcome(overrides, workdir, capfd):
+def outcome(overrides, workdir, capfd, file=TRANSFORMER):
     """Returns 'accepted', or what the user reads; anything else that happens is raised."""
-    flags = [f'--config={TRANSFORMER}:tiny', f'--workdir={workdir}', *(f'--config.{k}={v}' for k, v in overrides)]
+    flags = [f'--config={file}:tiny', f'--workdir={workdir}', *(f'--config.{k}={v}' for k, v in overrides)]
     try:
         code = jaxlab.main.main(flags)
     except Accepted:
@@ -290,3 +291,22 @@ def test_every_config_is_accepted_or_refused_in_a_sentence(tmp_path, monkeypatch
     print(found)
     assert not broken, '\n'.join(f'{overrides}\n    {error}' for overrides, error in broken)
     assert min(found['accepted'], found['refused']) > CONFIGS // 10, 'both happen'
+
+
+@pytest.mark.parametrize('size', ['transformer', 'mlp', 'gan'])
+def test_parts_that_do_not_fit_are_refused_in_a_sentence(size, tmp_path, monkeypatch, capfd, compiled):
+    monkeypatch.setattr(train, 'ThreadPoolExecutor', Stop)
+    monkeypatch.setattr(Stop, 'every', 1)
+    monkeypatch.chdir(ROOT)
+    path = [('data.path', str(write_corpus(tmp_path / 'corpus', documents=21)))] if size == 'transformer' else []
+    file, found = str(ROOT / 'configs' / f'{size}.py'), {}
+    for task in configs.names('tasks'):
+        for model in configs.names('models'):
+            names = [('task.name', task), ('model.name', model)]
+            told = outcome([*path, *names], tmp_path / f'{task}_{model}', capfd, file)
+            found[task, model] = told
+            assert not compiled
+    own, _ = config_text.load(f'{file}:tiny')
+    assert found[own.task.name.rpartition('.')[2], own.model.name.rpartition('.')[2]] == 'accepted'
+    assert found['gan', 'gpt'] != 'accepted' != found['language_model', 'cnn']
+    assert 'object' not in ''.join(found.values()), 'words of the program'

@@ -228,6 +228,8 @@ def test_parameters_are_born_in_parts_with_the_numbers_they_have_whole(float64):
 class Small(nn.Module):
     """A model that compiles in a second: what follows each token, from that token alone."""
 
+    takes = ('tokens', 'positions', 'segments')
+
     @nn.compact
     def __call__(self, tokens, positions, segments, *, train=False):
         dtypes = dict(dtype=jnp.float64, param_dtype=jnp.float64)

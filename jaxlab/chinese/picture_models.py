@@ -1,6 +1,12 @@
 """What is said of transformers and generators of pictures, in Chinese."""
 
 TABLE: dict[str, str] = {
+    'this model sees pictures, and these data are none: data.pictures reads such.': (
+        '这个模型看图片，而这些数据不是图片；data.pictures 读取图片。'
+    ),
+    '{name}={value} mixes pictures or numbers, and these data are neither: 0.0.': (
+        '{name}={value} 混合图片或数字，而这些数据两者都不是：请用 0.0。'
+    ),
     # --- vit ---
     'patch={patch} does not divide a picture of {height} x {width} pixels; {near} would.': (
         'patch={patch} 不能整除 {height} x {width} 像素的图片；{near} 可以。'

@@ -1,6 +1,22 @@
 """What is said of models, tasks, optimizers and meshes, in Chinese."""
 
 TABLE: dict[str, str] = {
+    # --- what fits what ---
+    'config.model: {model} takes {names}, and a batch of these data has {there}: it is a model of other data.': (
+        'config.model：{model} 需要 {names}，而这些数据的批次有 {there}：它是为别的数据准备的模型。'
+    ),
+    'config.task.name={task} wants a model with {names}, and {model} has none.': (
+        'config.task.name={task} 需要具有 {names} 的模型，而 {model} 没有。'
+    ),
+    'these data do not say "{key}", and say {known}: this part is one of other data.': (
+        '这些数据没有说明“{key}”，只说明了 {known}：这个部分是为别的数据准备的。'
+    ),
+    'this model reads texts, and these data are none: data.text reads such.': (
+        '这个模型读文本，而这些数据不是文本；data.text 读取文本。'
+    ),
+    'this task learns texts, and these data are none: data.text reads such.': (
+        '这个任务学习文本，而这些数据不是文本；data.text 读取文本。'
+    ),
     # --- determinism ---
     'config.deterministic=true, and XLA_FLAGS says {flag}: take one of them away.': (
         'config.deterministic=true，而 XLA_FLAGS 中有 {flag}：请去掉其中之一。'

@@ -70,6 +70,8 @@ def picture(info: Mapping[str, Any]) -> tuple[int, int, int]:
     Raises:
       UserError: the data are no pictures.
     """
+    if 'vocabulary' in info and 'shape' not in info:
+        raise UserError('this model sees pictures, and these data are none: data.pictures reads such.')
     shape = tuple(info.get('shape', (0, 0, 0)))
     if len(shape) != 3:
         raise UserError(

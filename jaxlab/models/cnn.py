@@ -52,6 +52,8 @@ class Layer(nn.Module):
 class CNN(nn.Module):
     """Pictures -> logits. `make`, below, explains the fields, checks them, and fills in what they leave open."""
 
+    takes = ('inputs',)
+
     classes: int
     widths: tuple[int, ...]
     window: int

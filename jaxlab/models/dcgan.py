@@ -155,6 +155,8 @@ class Discriminator(nn.Module):
 class DCGAN(nn.Module):
     """Both networks; `make`, below, explains the fields and checks them."""
 
+    takes = ('noise', 'labels')
+
     shape: tuple[int, int, int]
     noise: int
     width: int

@@ -141,6 +141,8 @@ class Block(nn.Module):
 class EfficientNet(nn.Module):
     """Pictures -> logits. `make`, below, explains the fields, checks them, and fills in what they leave open."""
 
+    takes = ('inputs',)
+
     width: float
     depth: float
     classes: int

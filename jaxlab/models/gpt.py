@@ -42,6 +42,8 @@ class Cache(NamedTuple):
 class GPT(nn.Module):
     """Tokens -> logits of the next token. `make`, below, explains the fields, checks them, and fills in the zeros."""
 
+    takes = ('tokens', 'positions', 'segments')
+
     layers: int
     width: int
     heads: int
@@ -222,6 +224,8 @@ def make(
     Raises:
       UserError: a value is out of range, or two do not go together.
     """
+    if 'shape' in info and 'vocabulary' not in info:
+        raise UserError('this model reads texts, and these data are none: data.text reads such.')
     context = context or info.get('length', 0)
     vocabulary = vocabulary or info.get('vocabulary', 0)
     kv_heads = kv_heads or heads

@@ -28,6 +28,8 @@ ACTIVATIONS = {'relu': nn.relu, 'gelu': nn.gelu, 'tanh': jnp.tanh, 'sigmoid': nn
 class MLP(nn.Module):
     """[b …] -> float32 [b o]. `make`, below, explains the fields."""
 
+    takes = ('inputs',)
+
     widths: tuple[int, ...]
     outputs: int
     activation: str

@@ -124,6 +124,8 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """Pictures -> logits. `make`, below, explains the fields, checks them, and fills in what they leave open."""
 
+    takes = ('inputs',)
+
     classes: int
     blocks: tuple[int, ...]
     bottleneck: bool

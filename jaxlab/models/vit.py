@@ -40,6 +40,8 @@ class ViT(nn.Module):
     The parameters fit pictures of one size: there is a position for each patch.
     """
 
+    takes = ('inputs',)
+
     layers: int
     width: int
     heads: int

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -62,10 +63,13 @@ def find(source: str | Path) -> Weights:
     text = str(source)
     if text.startswith(HUB):
         return _of_hub(text)
-    path = Path(source).expanduser()
-    if path.is_dir():
+    is_folder = is_file = False
+    with suppress(OSError, RuntimeError, ValueError):  # a name that no file can have, ~nobody
+        path = Path(source).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    if is_folder:
         return _of_folder(text, path)
-    if path.is_file():
+    if is_file:
         return Weights(text, _of_file(path))
     raise UserError(
         '"{source}": no such file or folder; hf:owner/name takes published weights from the hub.', source=text

@@ -14,7 +14,7 @@ import numpy as np
 from jaxlab.errors import UserError
 from jaxlab.nn.classification_loss import losses
 from jaxlab.nn.mixing import cutmix, mixup
-from jaxlab.task import Batch, Phase, Term, Terms, Tree
+from jaxlab.task import Batch, Phase, Term, Terms, Tree, inputs_of
 
 WEIGHTS = ('none', 'balanced')
 BLOCK = 32  # raw inputs that are answered at once
@@ -24,14 +24,14 @@ BLOCK = 32  # raw inputs that are answered at once
 class Classification:
     """The cross-entropy of the right class.
 
-    A batch holds inputs, uint8 [b h w c] (pictures) or float32 [b f] (rows of a table), targets, int32 [b], and mask,
-    float32 [b]. `make`, below, explains the fields.
+    A batch holds what the model takes: inputs, uint8 [b h w c] (pictures) or float32 [b f] (rows of a table); and
+    targets, int32 [b], and mask, float32 [b]. `make`, below, explains the fields.
     """
 
-    model: Any  # (inputs, train=…) -> logits [b c]
+    model: Any  # (what it `takes` of a batch, train=…) -> logits [b c]
     classes: int
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
+    mean: tuple[float, ...] = ()  # of the last axis of inputs; () where these are no quantities
+    deviation: tuple[float, ...] = ()
     label_smoothing: float = 0.0
     focus: float = 0.0
     class_weights: tuple[float, ...] = ()
@@ -40,20 +40,22 @@ class Classification:
     phases: tuple[Phase, ...] = (Phase(),)
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
-        variables = dict(self.model.init(key, normalised(batch['inputs'], self.mean, self.deviation)))
+        variables = dict(self.model.init(key, *self._inputs(batch)))
         return variables.pop('params'), variables
 
     def loss(self, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Terms, Tree]:
         """Returns {'loss': nats of all examples that count, and how many they are}, and new batch statistics."""
-        inputs, mask = normalised(batch['inputs'], self.mean, self.deviation), batch['mask']
+        inputs, mask = self._inputs(batch), batch['mask']
         targets = jax.nn.one_hot(batch['targets'], self.classes, dtype=jnp.float32)
         drop_key, mix_key = jax.random.split(key)
         if self.mixup:
-            inputs, targets = mixup(mix_key, inputs, targets, mask, self.mixup)
+            mixed, targets = mixup(mix_key, inputs[0], targets, mask, self.mixup)
+            inputs = (mixed,)
         if self.cutmix:
-            inputs, targets = cutmix(jax.random.fold_in(mix_key, 1), inputs, targets, mask, self.cutmix)
+            mixed, targets = cutmix(jax.random.fold_in(mix_key, 1), inputs[0], targets, mask, self.cutmix)
+            inputs = (mixed,)
         logits, new = self.model.apply(
-            {'params': params, **extra}, inputs, train=True, mutable=list(extra), rngs={'dropout': drop_key}
+            {'params': params, **extra}, *inputs, train=True, mutable=list(extra), rngs={'dropout': drop_key}
         )
         weights = jnp.array(self.class_weights or (1.0,) * self.classes)
         each = targets @ weights  # [b]: what a mistake costs
@@ -63,13 +65,15 @@ class Classification:
 
     def predict(self, params: Tree, extra: Tree, batch: Batch) -> dict[str, jax.Array]:
         """Returns {'logits': float32 [b c]}."""
-        inputs = normalised(batch['inputs'], self.mean, self.deviation)
-        return {'logits': self.model.apply({'params': params, **extra}, inputs)}
+        return {'logits': self.model.apply({'params': params, **extra}, *self._inputs(batch))}
 
     def features(self, params: Tree, extra: Tree, batch: Batch) -> jax.Array:
         """Returns what the model's head sees of a batch, [b d]."""
-        inputs = normalised(batch['inputs'], self.mean, self.deviation)
-        return self.model.apply({'params': params, **extra}, inputs, method='features')
+        return self.model.apply({'params': params, **extra}, *self._inputs(batch), method='features')
+
+    def _inputs(self, batch: Batch) -> tuple[jax.Array, ...]:
+        inputs = inputs_of(self.model, batch)
+        return tuple(normalised(one, self.mean, self.deviation) for one in inputs) if self.mean else inputs
 
     # --- answers ---
 
@@ -132,7 +136,8 @@ def make(
 ) -> Classification:
     """Args:
       model: as those of `models/` are made: (inputs, train=…) -> logits.
-      info: what the data say of themselves: 'classes', 'mean', 'deviation', and 'class_counts' where it is known.
+      info: what the data say of themselves: 'classes'; 'mean' and 'deviation' where inputs are quantities; and
+        'class_counts' where it is known.
       label_smoothing: the part of the probability that all classes share, in [0, 1) (Szegedy et al. 2015).
       focus: how much less what is right already counts: gamma of the focal loss (Lin et al. 2017); 0: no less.
       class_weights: 'none', or 'balanced': a class counts as much as any other, however few examples it has.
@@ -153,11 +158,15 @@ def make(
     for name, value in {'focus': focus, 'mixup': mixup, 'cutmix': cutmix}.items():
         if not 0 <= value < 1000:
             raise UserError('{name}={value}: a number from 0 up is wanted.', name=name, value=value)
+        if name != 'focus' and value and 'mean' not in info:
+            raise UserError(
+                '{name}={value} mixes pictures or numbers, and these data are neither: 0.0.', name=name, value=value
+            )
     return Classification(
         model,
         info['classes'],
-        tuple(info['mean']),
-        tuple(info['deviation']),
+        tuple(info.get('mean', ())),
+        tuple(info.get('deviation', ())),
         label_smoothing,
         focus,
         _weights(class_weights, info),

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.errors import UserError, alternatives
-from jaxlab.task import Batch, Phase, Term, Terms, Tree
+from jaxlab.task import Batch, Phase, Term, Terms, Tree, check_can
 
 LOSSES = ('non_saturating', 'hinge')
 FAKE_LABELS = ('uniform', 'data')
@@ -227,6 +227,7 @@ def make(
     Raises:
       UserError: a value is out of range.
     """
+    check_can(model, 'gan', 'generate', 'discriminate', 'noise', 'classes')
     for name, value, choices in (('loss', loss, LOSSES), ('fake_labels', fake_labels, FAKE_LABELS)):
         if value not in choices:
             raise UserError(

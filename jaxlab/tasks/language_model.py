@@ -14,7 +14,7 @@ import numpy as np
 from jaxlab.decode import sampling
 from jaxlab.errors import UserError
 from jaxlab.nn.cross_entropy import cross_entropy, of_logits
-from jaxlab.task import Batch, Phase, Term, Terms, Tree
+from jaxlab.task import Batch, Phase, Term, Terms, Tree, check_can, inputs_of
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,13 @@ class LanguageModel:
     phases: tuple[Phase, ...] = (Phase(),)
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
-        return self.model.init(key, batch['tokens'], batch['positions'], batch['segments'])['params'], {}
+        return self.model.init(key, *inputs_of(self.model, batch))['params'], {}
 
     def loss(self, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Terms, Tree]:
         """Returns {'loss': nats of all targets that count, and how many they are}."""
-        inputs = batch['tokens'], batch['positions'], batch['segments']
-        apply = partial(self.model.apply, {'params': params}, *inputs, train=True, rngs={'dropout': key})
+        apply = partial(
+            self.model.apply, {'params': params}, *inputs_of(self.model, batch), train=True, rngs={'dropout': key}
+        )
         targets, mask, smoothing = batch['targets'], batch['mask'], self.label_smoothing
         if hasattr(self.model, 'features'):
             x, table = apply(method='features')
@@ -48,8 +49,7 @@ class LanguageModel:
 
     def predict(self, params: Tree, extra: Tree, batch: Batch) -> dict[str, jax.Array]:
         """Returns {'logits': float32 [b t v]} of the token after each token."""
-        inputs = batch['tokens'], batch['positions'], batch['segments']
-        return {'logits': self.model.apply({'params': params}, *inputs)}
+        return {'logits': self.model.apply({'params': params}, *inputs_of(self.model, batch))}
 
     # --- writing text ---
 
@@ -72,6 +72,7 @@ class LanguageModel:
         Raises:
           UserError: a prompt, and `count` tokens after it, do not fit into the context; or it holds broken characters.
         """
+        check_can(self.model, 'language_model', 'context', 'decode', 'start_cache')
         try:
             rows = [
                 np.concatenate([[processor.end_of_text], processor.encode(text)]).astype(np.int32) for text in texts
@@ -170,12 +171,14 @@ class LanguageModel:
 def make(model: Any, info: Mapping[str, Any] | None = None, *, label_smoothing: float = 0.0) -> LanguageModel:
     """Args:
       model: as `models/gpt.py` makes it.
-      info: what the data say of themselves; nothing of it is wanted here.
+      info: what the data say of themselves: 'vocabulary'.
       label_smoothing: the part of the probability that all tokens share, in [0, 1).
 
     Raises:
       UserError: a value is out of range.
     """
+    if info is not None and 'vocabulary' not in info:
+        raise UserError('this task learns texts, and these data are none: data.text reads such.')
     if not 0 <= label_smoothing < 1:
         raise UserError(
             '{name}={value}: at least 0 and below 1 is wanted, such as 0.1.',

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.errors import UserError
-from jaxlab.task import Batch, Phase, Term, Terms, Tree
+from jaxlab.task import Batch, Phase, Term, Terms, Tree, inputs_of
 from jaxlab.tasks.classification import in_blocks, normalised
 
 
@@ -32,7 +32,8 @@ class Regression:
     phases: tuple[Phase, ...] = (Phase(),)
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
-        variables = dict(self.model.init(key, normalised(batch['inputs'], self.mean, self.deviation)))
+        (inputs,) = inputs_of(self.model, batch)
+        variables = dict(self.model.init(key, normalised(inputs, self.mean, self.deviation)))
         return variables.pop('params'), variables
 
     def loss(self, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Terms, Tree]:

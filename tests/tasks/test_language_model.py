@@ -74,6 +74,8 @@ def test_the_loss_is_that_of_the_logits(tied, multiple, label_smoothing, float64
 class Whole(nn.Module):
     """A model that gives logits, and nothing that they are made of."""
 
+    takes = ('tokens', 'positions', 'segments')
+
     @nn.compact
     def __call__(self, tokens, positions, segments, *, train=False):
         x = nn.Embed(21, 6, param_dtype=jnp.float64, name='token_embedding', embedding_init=nn.initializers.ones)(
