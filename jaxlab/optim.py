@@ -48,11 +48,14 @@ Direction = Callable[..., optax.GradientTransformation]
 
 
 class Optimizer(NamedTuple):
-    """Two pure functions. The state is a tree of arrays, the schedule's among them."""
+    """Pure functions. The state is a tree of arrays, the schedule's among them."""
 
     init: Callable[[Any], Any]  # params -> state
-    # (gradients, state, params, the batch's mean loss) -> (updates, state, the shared learning rate of this update)
-    update: Callable[[Any, Any, Any, jax.Array], tuple[Any, Any, jax.Array]]
+    norm: Callable[[Any], jax.Array]  # gradients -> the norm that is clipped: of all that moves
+    rate: Callable[[Any, jax.Array], jax.Array]  # (state, the batch's mean loss) -> the shared learning rate
+    # (gradients, state, params, the mean loss of the batch, the norm) -> (updates, state). The norm is given, since
+    # whoever decides whether there is an update has it already, and to compute it is to read all gradients once more.
+    update: Callable[[Any, Any, Any, jax.Array, jax.Array], tuple[Any, Any]]
 
 
 def _chain(
@@ -104,7 +107,7 @@ def _chain(
 
             over_time, rates = build(schedule, steps, key='optimizer.schedule'), tree('learning_rate')
             chain = optax.chain(
-                optax.clip_by_global_norm(clip) if clip else optax.identity(),
+                _clip(clip) if clip else optax.identity(),
                 _add(lambda w, l1, l2: l1 * jnp.sign(w) + l2 * w, of_matrices('l1'), of_matrices('l2')),
                 direction(tree('axes'), **own),
                 _add(lambda w, decay: decay * w, of_matrices('weight_decay')),
@@ -114,16 +117,22 @@ def _chain(
             def init(params: Any) -> Any:
                 return {'chain': chain.init(split(params, of)[0]), 'schedule': over_time.init()}
 
-            def update(gradients: Any, state: Any, params: Any, loss: jax.Array) -> tuple[Any, Any, jax.Array]:
+            def norm(gradients: Any) -> jax.Array:
+                return optax.tree.norm(split(gradients, of)[0])
+
+            def rate(state: Any, loss: jax.Array) -> jax.Array:
+                return learning_rate * over_time.update(state['schedule'], loss)[0]
+
+            def update(gradients: Any, state: Any, params: Any, loss: jax.Array, norm: jax.Array) -> tuple[Any, Any]:
                 moving, still = split(gradients, of)
-                updates, after = chain.update(moving, state['chain'], split(params, of)[0])
+                updates, after = chain.update(moving, state['chain'], split(params, of)[0], norm=norm)
                 factor, later = over_time.update(state['schedule'], loss)
                 updates = jax.tree.map(lambda u, rate: -rate * (factor.astype(u.dtype) * u), updates, rates)
                 # w + -0.0 is w to the last bit; w + 0.0 would turn -0.0 into 0.0.
                 updates = merge(updates, jax.tree.map(lambda g: jnp.full_like(g, -0.0), still))
-                return updates, {'chain': after, 'schedule': later}, learning_rate * factor
+                return updates, {'chain': after, 'schedule': later}
 
-            return Optimizer(init, update)
+            return Optimizer(init, norm, rate, update)
 
         # The config shows shared and own arguments alike: `spec` reads this signature.
         shared = inspect.signature(make).parameters.values()
@@ -291,6 +300,15 @@ def is_matrix(leaf_names: tuple[str, ...]) -> bool:
 
 def _is_names(leaf: Any) -> bool:
     return isinstance(leaf, tuple)
+
+
+def _clip(most: float) -> optax.GradientTransformation:
+    """Scales a gradient whose norm is above `most` to that norm (Pascanu et al. 2013, arXiv:1211.5063)."""
+
+    def update(gradients: Any, state: Any, params: Any = None, *, norm: jax.Array, **others: Any) -> tuple[Any, Any]:
+        return jax.tree.map(lambda g: jnp.where(norm < most, g, g / norm.astype(g.dtype) * most), gradients), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
 def _add(term: Callable[..., jax.Array], *strengths: Any) -> optax.GradientTransformation:

@@ -9,6 +9,7 @@ happens here, once: phases, accumulation, averages.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -75,11 +76,12 @@ def make_step(
     def step(state: TrainState, frozen: Tree, batch: Batch) -> tuple[TrainState, Terms]:
         key = jax.random.fold_in(state.key, state.step)
         micro_batches = cut(batch, accumulate)
-        params, extra, opt_states = state.params, state.extra, list(state.opt_state)
+        params, extra, opt_state = state.params, state.extra, state.opt_state
         report: dict[str, Term] = {}
         losses: list[jax.Array] = []
         norms: list[jax.Array] = []
         counted: list[jax.Array] = []
+        left = sum(phase.repeat for phase in task.phases)  # updates
         for number, (phase, optimizer) in enumerate(zip(task.phases, optimizers, strict=True)):
             loss = getattr(task, phase.loss)
             for turn in range(phase.repeat):
@@ -87,26 +89,48 @@ def make_step(
                 turn_key = jax.random.fold_in(jax.random.fold_in(key, number), turn)
                 given = trained, merge(rest, frozen), extra, micro_batches, turn_key
                 gradients, terms, extra, some = gradient(loss, *given)
-                value = mean_loss(terms)
-                updates, opt_states[number], rate = optimizer.update(gradients, opt_states[number], trained, value)
-                params = merge(rest, optax.apply_updates(trained, updates))
-                losses, norms, counted = [*losses, value], [*norms, optax.tree.norm(gradients)], [*counted, some]
+                value, norm = mean_loss(terms), optimizer.norm(gradients)
+                losses, norms, counted = [*losses, value], [*norms, norm], [*counted, some]
+                rate = optimizer.rate(opt_state[number], value)
+                update = partial(_update, optimizer, number, gradients, trained, rest, opt_state, value, norm)
+                left -= 1
+                if left:  # the last one waits for the judgement
+                    params, opt_state = update()
             shown = {'gradient_norm': norms[-1], 'learning_rate': rate}
             of = '' if len(task.phases) == 1 else f'/{phase.loss}'
             assert not report.keys() & terms.keys(), f'two phases have terms of one name: {list(terms)}'
             report |= {**terms, **{name + of: Term(value, jnp.ones(()), weight=0.0) for name, value in shown.items()}}
-        averaged = state.average
-        if average:
-            averaged = jax.tree.map(lambda old, new: old + (1 - average) * (new - old), averaged, params)
+
+        def new() -> dict[str, Any]:
+            found, moments = update()
+            averaged = state.average
+            if average:
+                averaged = jax.tree.map(lambda old, new: old + (1 - average) * (new - old), averaged, found)
+            return {'params': found, 'extra': extra, 'opt_state': moments, 'average': averaged}
+
         good, health = numbers.judge(state.health, losses, norms, counted, spike)
-        new = {'params': params, 'extra': extra, 'opt_state': tuple(opt_states), 'average': averaged}
-        kept = numbers.choose(good, new, {name: getattr(state, name) for name in new})
-        state = state.replace(step=state.step + 1, health=health, **kept)
+        old = {name: getattr(state, name) for name in ('params', 'extra', 'opt_state', 'average')}
+        state = state.replace(step=state.step + 1, health=health, **numbers.choose(good, new, old))
         counts = {'skipped': health.skipped, 'skipped_in_a_row': health.in_a_row}
         report |= {name: Term(count.astype(float), jnp.ones(()), weight=0.0) for name, count in counts.items()}
         return state, report
 
     return step
+
+
+def _update(
+    optimizer: Optimizer,
+    number: int,
+    gradients: Tree,
+    trained: Tree,
+    rest: Tree,
+    opt_state: tuple[Any, ...],
+    loss: jax.Array,
+    norm: jax.Array,
+) -> tuple[Tree, tuple[Any, ...]]:
+    """Returns parameters and the optimizers' states after one update of phase `number`."""
+    updates, after = optimizer.update(gradients, opt_state[number], trained, loss, norm)
+    return merge(rest, optax.apply_updates(trained, updates)), (*opt_state[:number], after, *opt_state[number + 1 :])
 
 
 def several(step: Step) -> Step:

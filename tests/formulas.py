@@ -29,7 +29,8 @@ def run(optimizer, numbers=arrays):
     params, history = numbers(99), []
     state, update = optimizer.init(params), jax.jit(optimizer.update)
     for n in range(STEPS):
-        updates, state, _ = update(numbers(n), state, params, 1.0)
+        gradient = numbers(n)
+        updates, state = update(gradient, state, params, 1.0, optimizer.norm(gradient))
         params = jax.tree.map(np.add, params, updates)
         history.append(params)
     return history

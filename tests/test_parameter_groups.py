@@ -32,7 +32,7 @@ def test_groups_override_rates_and_strengths(float64):
     )
     assert_equal(run(optimizer), wanted)
     params = arrays(99)
-    _, _, shown = optimizer.update(arrays(0), optimizer.init(params), params, 1.0)
+    shown = optimizer.rate(optimizer.init(params), 1.0)
     assert float(shown) == pytest.approx(0.2)  # the shared one
 
 
@@ -46,20 +46,21 @@ def test_what_is_frozen_stays_to_the_last_bit_and_has_no_state(name):
 
     @jax.jit
     def step(params, state):
-        updates, state, _ = optimizer.update(gradient, state, params, 1.0)
+        updates, state = optimizer.update(gradient, state, params, 1.0, optimizer.norm(gradient))
         return optax.apply_updates(params, updates), state
 
     after, state = step(params, optimizer.init(params))
     for leaf in ('kernel', 'bias'):
         assert after['layer'][leaf].tobytes() == params['layer'][leaf].tobytes()
-    updates, _, _ = optimizer.update(gradient, optimizer.init(params), params, 1.0)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params, 1.0, optimizer.norm(gradient))
     zeros = jnp.array([0.0, -0.0])  # where nothing is compiled, and so no addition is left out
     assert (zeros + updates['layer']['bias'][:2]).tobytes() == zeros.tobytes()
     assert (after['table'] != params['table']).any()
 
     alone = make(name, {'table': NAMES['table']}, **arguments)  # as if there were nothing else: clipping, too
     table = {'table': params['table']}
-    wanted, alone_state, _ = jax.jit(alone.update)({'table': gradient['table']}, alone.init(table), table, 1.0)
+    of_table = {'table': gradient['table']}
+    wanted, alone_state = jax.jit(alone.update)(of_table, alone.init(table), table, 1.0, alone.norm(of_table))
     np.testing.assert_allclose(after['table'], params['table'] + wanted['table'], rtol=1e-6)
     assert jax.tree.map(np.shape, state) == jax.tree.map(np.shape, alone_state)
 

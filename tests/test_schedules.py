@@ -36,7 +36,8 @@ def test_an_optimizer_follows_its_schedule_and_tells_it(float64):
     params, rates, history = arrays(99), [], []
     state, update = optimizer.init(params), jax.jit(optimizer.update)
     for n in range(STEPS):
-        updates, state, rate = update(arrays(n), state, params, 1.0)
+        rate = optimizer.rate(state, 1.0)
+        updates, state = update(arrays(n), state, params, 1.0, optimizer.norm(arrays(n)))
         params = jax.tree.map(np.add, params, updates)
         history.append(params)
         rates.append(float(rate))

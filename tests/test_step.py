@@ -286,7 +286,7 @@ MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, wha
         ),
         ('old parameters for later phases', 'trained, rest = split(params,', 'trained, rest = split(state.params,'),
         ('phases not repeated', 'range(phase.repeat)', 'range(1)'),
-        ('momentum forgotten', 'updates, opt_states[number], rate =', 'updates, _, rate ='),
+        ('momentum forgotten', '(*opt_state[:number], after, *opt_state[number + 1:])', 'opt_state'),
     ],
     check_keys: [
         ('the key of every step the same', 'jax.random.fold_in(state.key, state.step)', 'state.key'),
@@ -307,13 +307,21 @@ MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, wha
         ('frozen parameters not used', 'merge(rest, frozen)', "merge(rest, {'layer': {'base': 0.0}})"),
     ],
     check_average: [
-        ('the average of old parameters', 'averaged, params)', 'averaged, state.params)'),
+        ('the average of old parameters', 'averaged, found)', 'averaged, state.params)'),
         ('the average the wrong way round', 'old + (1 - average) * (new - old)', 'old + average * (new - old)'),
     ],
     check_plateau: [
-        ('the loss of one term', 'value = mean_loss(terms)', 'value = [t.total / t.count for t in terms.values()][-1]'),
-        ('a sum for a loss', 'value = mean_loss(terms)', 'value = sum((t.total for t in terms.values()))'),
-        ('the state of a schedule forgotten', 'updates, opt_states[number], rate =', 'updates, _, rate ='),
+        (
+            'the loss of one term',
+            'value, norm = (mean_loss(terms), ',
+            'value, norm = ([t.total / t.count for t in terms.values()][-1], ',
+        ),
+        (
+            'a sum for a loss',
+            'value, norm = (mean_loss(terms), ',
+            'value, norm = (sum((t.total for t in terms.values())), ',
+        ),
+        ('the state of a schedule forgotten', '(*opt_state[:number], after, *opt_state[number + 1:])', 'opt_state'),
     ],
     check_empty_batch: [
         ('nothing divided by nothing', 'jnp.where(count > 0, count, 1)', 'count'),

@@ -153,10 +153,14 @@ def sgd(learning_rate, momentum=0.0, schedule='constant'):
     def of(params):  # whatever they are, their axes have no names
         return build(node, jax.tree.map(lambda _: (), params), 100, key='optimizer')
 
-    def update(gradients, state, params, loss):
-        return of(params).update(gradients, state, params, loss)
+    def update(gradients, state, params, loss, norm):
+        return of(params).update(gradients, state, params, loss, norm)
 
-    return Optimizer(lambda params: of(params).init(params), update)
+    def norm(gradients):
+        return of(gradients).norm(gradients)
+
+    rate = of({}).rate
+    return Optimizer(lambda params: of(params).init(params), norm, rate, update)
 
 
 DUEL_RATES = [sgd(0.125, momentum=0.5), sgd(0.25)]

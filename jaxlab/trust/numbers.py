@@ -5,7 +5,7 @@ The step itself finds them, on the devices, and leaves everything as it was; so 
 step may start, and a bad batch costs one step and no more.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -76,9 +76,13 @@ def judge(
     return good, after
 
 
-def choose(good: jax.Array, new: Any, old: Any) -> Any:
-    """Returns tree `new` where the update may be made, and else `old`, to the last bit."""
-    return jax.tree.map(lambda one, other: jnp.where(good, one, other), new, old)
+def choose(good: jax.Array, new: Callable[[], Any], old: Any) -> Any:
+    """Returns the tree new() where the update may be made, and else `old`, to the last bit.
+
+    A condition, and not a choice between numbers: that would have both of them at once, and an update could no longer
+    take the place of what it changes (8 ms of 30 that AdamW takes for 10.7 M parameters on two cores; this takes 1).
+    """
+    return jax.lax.cond(good, new, lambda: old)
 
 
 class TooMany(UserError):

@@ -101,7 +101,7 @@ def test_in_one_micro_batch_of_several():
 def test_a_good_update_is_what_it_would_be_without_the_watch(monkeypatch):
     step, state = make()
     watched, _ = step(state, {}, batch(1))
-    monkeypatch.setattr(numbers, 'choose', lambda good, new, old: new)
+    monkeypatch.setattr(numbers, 'choose', lambda good, new, old: new())
     step, state = make()
     free, _ = step(state, {}, batch(1))
     assert bits(watched) == bits(free)
@@ -109,7 +109,7 @@ def test_a_good_update_is_what_it_would_be_without_the_watch(monkeypatch):
 
 @pytest.mark.parametrize('where', ['loss', 'layer_1'])
 def test_a_step_that_does_not_choose_is_noticed(where, monkeypatch):
-    monkeypatch.setattr(numbers, 'choose', lambda good, new, old: new)
+    monkeypatch.setattr(numbers, 'choose', lambda good, new, old: new())
     with pytest.raises(AssertionError):
         test_what_is_not_finite_changes_nothing(where, np.nan)
 
