@@ -48,7 +48,8 @@ LAZY = {'orbax', 'grain', 'matplotlib', 'tensorboardX', 'rich', 'psutil', 'sklea
 LAZY |= {'PIL', 'safetensors', 'huggingface_hub'}
 NEVER = {'tensorflow', 'torch'}
 # What must: the processors that are made of it, which are themselves imported when a config names them.
-AT_THE_TOP = {'tokenizers': {'data/byte_level.py', 'data/processors/bpe.py', 'data/processors/published.py'}}
+PROCESSORS = {'bpe', 'published', 'wordpiece'}
+AT_THE_TOP = {'tokenizers': {'data/byte_level.py', *(f'data/processors/{name}.py' for name in PROCESSORS)}}
 
 
 def room(file):

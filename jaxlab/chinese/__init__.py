@@ -1,6 +1,7 @@
 """What `jaxlab.messages.say` says, in Chinese: one table, kept by rooms. The same places, whose order is free."""
 
 from jaxlab.chinese import (
+    bert,
     data,
     doctor,
     evaluation,
@@ -36,4 +37,5 @@ CHINESE: dict[str, str] = {
     **picture_models.TABLE,
     **pictures.TABLE,
     **sources.TABLE,
+    **bert.TABLE,
 }

@@ -146,6 +146,6 @@ def processor_of(corpus: Corpus, node: ConfigDict) -> TextProcessor:
 
     # A processor made from files of its own is another one when those change.
     folder = existing(node.path, 'config.data.processor.path') if node.get('path') else None
-    files = sorted(folder.glob('*')) if folder else ()
+    files = sorted(folder.glob('*')) or [folder] if folder else ()
     key = [FORMAT, node.to_dict(), [stamp(file) for file in files], corpus.stamps()]
     return cached('processors', key, write, read)
