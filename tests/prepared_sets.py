@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 IMAGE = 'tensorflow_datasets.core.features.image_feature.Image'
+TEXT = 'tensorflow_datasets.core.features.text_feature.Text'
 LABEL = 'tensorflow_datasets.core.features.class_label_feature.ClassLabel'
 NAMES = ('circle', 'cross', 'square')
 
@@ -31,6 +32,12 @@ def image(shape, dtype='uint8'):
 
 def class_label(count=len(NAMES)):
     return {'pythonClassName': LABEL, 'classLabel': {'numClasses': str(count)}}
+
+
+def text_features(*names, classes=len(NAMES)):
+    """What features.json says of features of texts, and of a label."""
+    text = {'pythonClassName': TEXT, 'text': {}}
+    return {**dict.fromkeys(names, text), 'label': class_label(classes)}
 
 
 def write_set(

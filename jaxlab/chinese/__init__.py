@@ -16,6 +16,7 @@ from jaxlab.chinese import (
     report,
     screen,
     sources,
+    texts,
     training,
     trust,
 )
@@ -27,6 +28,7 @@ CHINESE: dict[str, str] = {
     **training.TABLE,
     **screen.TABLE,
     **report.TABLE,
+    **texts.TABLE,
     **experiments.TABLE,
     **gan.TABLE,
     **trust.TABLE,

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,8 +90,9 @@ class Table:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def lines_of(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields (number of the line, its cells) of a text file, packed by gzip or not, without lines that are empty.
+def lines_of(path: Path, separator: str, quoted: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """Yields (number of the line, its cells) of a text file, packed by gzip or not, without lines that are empty. Where
+    cells are not `quoted`, a quotation mark is a character like any other.
 
     Raises:
       UserError: it is no UTF-8 text, or cannot be read.
@@ -102,7 +104,8 @@ def lines_of(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
             file.seek(0)
             stream = gzip.GzipFile(fileobj=file) if packed else file
             with io.TextIOWrapper(stream, 'utf-8-sig', newline='') as text:  # type: ignore[type-var]
-                reader = csv.reader(text, delimiter=separator, skipinitialspace=True)
+                how: Any = {'quoting': csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE}
+                reader = csv.reader(text, delimiter=separator, skipinitialspace=quoted, **how)
                 for cells in reader:
                     number = reader.line_num
                     if any(cells):
@@ -305,7 +308,11 @@ def is_class(column: Column) -> bool:
 
 def classes_of(column: Column) -> tuple[str, ...]:
     """Returns the names of the classes: whole numbers by their values, and others by their names."""
-    named = {class_name(word) for word in column.words}
+    return classes_of_names({class_name(word) for word in column.words})
+
+
+def classes_of_names(named: Collection[str]) -> tuple[str, ...]:
+    """Returns what `classes_of` does, of names as `class_name` returns them."""
     if all(number_of(word) is not None for word in named):
         return tuple(sorted(named, key=lambda word: (number_of(word), word)))
     return tuple(sorted(named))

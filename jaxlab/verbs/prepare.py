@@ -39,7 +39,7 @@ def run(parsed: argparse.Namespace) -> int:
     wanted = []
     for name in chosen:
         source = config_text.override(written[name], parsed.overrides).get('data', {}).get('source', {})
-        if not isinstance(source, ConfigDict) or source.get('name') != 'tfds':
+        if not isinstance(source, ConfigDict) or source.get('name') not in ('tfds', 'tfds_text'):
             raise UserError(
                 '--config={config}: there is nothing to prepare: config.data.source is not tfds.', config=parsed.config
             )
@@ -53,7 +53,7 @@ def run(parsed: argparse.Namespace) -> int:
 def prepare(set: str, dir: str = '', version: str = '') -> None:
     """Downloads a set by its official builder, and writes it as files that are read by number, where `tfds` looks.
 
-    Args: as of the source `jaxlab.data.sources.tfds`.
+    Args: as of the sources `jaxlab.data.sources.tfds` and `tfds_text`.
 
     Raises:
       UserError: there is no such set, TensorFlow is not installed, or a host is out of reach: then it says which files

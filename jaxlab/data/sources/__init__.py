@@ -1,15 +1,16 @@
 """Where raw data comes from: one file a source.
 
-Those of pictures and tables have `make(*, …) -> Source`; a config names one as `data.source`.
+Those of pictures, tables and texts have `make(*, …) -> Source`; a config names one as `data.source`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-# {'inputs': uint8 [h w c], a picture of any size, or float32 [f], a row of a table; 'targets': a class or a number}
+# {'inputs': uint8 [h w c], a picture of any size, or float32 [f], a row of a table, or a tuple of one or two texts;
+#  'targets': a class or a number}
 Example = Mapping[str, Any]
 
 
@@ -52,6 +53,20 @@ class Arrays:
 
     def __getitem__(self, index: int) -> Example:
         return {'inputs': self.inputs[index], 'targets': self.targets[index]}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A part of texts that lies in memory: n tuples of one text or of two, and targets, int32 [n]."""
+
+    texts: Sequence[tuple[str, ...]]
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> Example:
+        return {'inputs': self.texts[index], 'targets': self.targets[index]}
 
 
 def a_fifth(count: int) -> np.ndarray:

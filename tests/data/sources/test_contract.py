@@ -15,8 +15,8 @@ from PIL import Image
 from jaxlab.config import build, spec
 from jaxlab.data import sources
 from jaxlab.data.records import BadRecord
-from jaxlab.data.sources import Arrays, Source
-from tests.prepared_sets import pictures, write_set
+from jaxlab.data.sources import Arrays, Source, Texts
+from tests.prepared_sets import pictures, text_features, write_set
 
 # h height, w width, c channels, f numbers of a row
 
@@ -46,6 +46,23 @@ def pixels(root):
     return {'path': str(root / 'pixels.csv'), 'shape': (6, 5, 1)}
 
 
+def lines(root):
+    (root / 'reviews.tsv').write_text(''.join(f'review {n}, "good\t{"good" if n % 3 else "bad"}\n' for n in range(60)))
+    return {'path': str(root / 'reviews.tsv')}
+
+
+def pairs(root):
+    (root / 'pairs.jsonl').write_text(''.join(f'{{"a": "one", "b": "{n}", "label": {n % 2}}}\n' for n in range(9)))
+    return {'path': str(root / 'pairs.jsonl'), 'text': 'a', 'second': 'b', 'divide': False}
+
+
+def prepared_texts(root):
+    pytest.importorskip('tensorflow_datasets', reason='TensorFlow Datasets is not here (the extra "tfds")')
+    records = [{'sentence': f'text {n}'.encode(), 'label': n % 3} for n in range(9)]
+    write_set(root, {'train': records, 'test': records[:4]}, features=text_features('sentence'))
+    return {'set': 'shapes', 'dir': str(root)}
+
+
 RECIPES = {
     'digits': lambda root: {},
     'diabetes': lambda root: {},
@@ -54,6 +71,10 @@ RECIPES = {
     'csv': table,
     'csv pixels': pixels,
     'combined': lambda root: {},
+    'text_table': lines,
+    'text_table pairs': pairs,
+    'tfds_text': prepared_texts,
+    'python_topics': lambda root: {},
 }
 
 
@@ -77,6 +98,12 @@ def problems(source):
             example = part[number]
             inputs, target = example['inputs'], example['targets']
             wrong(set(example) != {'inputs', 'targets'}, f'{name}[{number}] has other keys')
+            if isinstance(inputs, tuple):
+                texts = all(isinstance(text, str) for text in inputs) and len(inputs) in (1, 2)
+                wrong(not texts, f'{name}[{number}] is not one text or two')
+                ends.add(('texts', len(inputs)))
+                wrong(not 0 <= target < len(source.labels), f'{name}[{number}] has a class beyond the labels')
+                continue
             wrong(not isinstance(inputs, np.ndarray), f'{name}[{number}] is no array')
             if inputs.ndim == 3:
                 wrong(inputs.dtype != np.uint8, f'{name}[{number}] is no picture of uint8')
@@ -167,6 +194,9 @@ class Endless(Arrays):
         ({'parts': {'train': replace(GOOD.parts['train'], targets=np.ones(4, np.int32))}}, 'one class'),
         ({'parts': {'train': Endless(GOOD.parts['train'].inputs, GOOD.parts['train'].targets)}}, 'no end'),
         ({'parts': {**GOOD.parts, 'test': Arrays(np.zeros((1, 2, 2, 3), np.uint8), np.array([0]))}}, 'differ'),
+        ({'parts': {'train': Texts([('a',), (1,)], np.arange(2, dtype=np.int32))}}, 'not one text or two'),
+        ({'parts': {'train': Texts([('a',), ('a', 'b')], np.arange(2, dtype=np.int32))}}, 'differ'),
+        ({'parts': {'train': Texts([('a',), ('b',)], np.arange(1, 3, dtype=np.int32))}}, 'beyond the labels'),
         ({'labels': ('a', 'a')}, 'labels'),
         ({'labels': ()}, 'no number'),
         ({'fingerprint': 'abc'}, 'sha256'),

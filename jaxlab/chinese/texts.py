@@ -1,0 +1,53 @@
+"""What is said of texts with classes, tags and answers, in Chinese; see `jaxlab.chinese`."""
+
+TABLE: dict[str, str] = {
+    # --- files of texts ---
+    '"{path}" is no .tsv, .csv or .jsonl file by its name: say what stands between its columns,'
+    ' --config.data.source.separator=tab (or another character, or json).': (
+        '从文件名看，“{path}”不是 .tsv、.csv 或 .jsonl 文件：请说明各列之间是什么，'
+        '--config.data.source.separator=tab（或别的字符，或 json）。'
+    ),
+    '"{path}" has no line that is an object of JSON: {{"text": "…", "label": "…"}}.': (
+        '“{path}”中没有一行是 JSON 对象：{{"text": "…", "label": "…"}}。'
+    ),
+    'header="auto": the first line of "{path}" could be names or data: {cells}; say which, with yes or no.': (
+        'header="auto"：“{path}”的第一行可能是列名，也可能是数据：{cells}；请用 yes 或 no 说明。'
+    ),
+    'no object of JSON': '不是 JSON 对象',
+    '"{path}" has no column {missing}; its columns are: {columns}.': '“{path}”没有 {missing} 列；它的列有：{columns}。',
+    '"{path}" has the columns {columns}: say which are the text and its class,'
+    ' --config.data.source.text=… --config.data.source.label=…': (
+        '“{path}”的列有 {columns}：请说明哪一列是文本、哪一列是类别，'
+        '--config.data.source.text=… --config.data.source.label=…'
+    ),
+    '"{path}": text, second and label are three columns, and two of them are one.': (
+        '“{path}”：text、second 和 label 应为三列，其中两个是同一列。'
+    ),
+    'the key "{name}" is missing': '缺少键“{name}”',
+    'a text is empty': '文本是空的',
+    'half a character, which is no text': '半个字符，这不是文本',
+    '"{path}" has one class only: "{name}".': '“{path}”只有一个类别：“{name}”。',
+    '"{path}" has classes that the training part has not: {names} (the first in line {number:,}).\n'
+    'The training part has: {labels}': (
+        '“{path}”中有训练部分没有的类别：{names}（第一个在第 {number:,} 行）。\n训练部分的类别有：{labels}'
+    ),
+    'path is not set: give a .tsv, .csv or .jsonl file.': '没有设置 path：请给出一个 .tsv、.csv 或 .jsonl 文件。',
+    '{name} has {count} examples only, and none for the part "{part}": config.data.source.divide=false'
+    ' leaves them whole.': (
+        '{name} 只有 {count} 个样本，“{part}”部分一个也没有：config.data.source.divide=false 不作划分。'
+    ),
+    # --- texts that are there already ---
+    'docstrings of Python {version}': 'Python {version} 的文档字符串',
+    'This Python has no source text of its standard library in "{folder}" to learn from.\n'
+    'Give text of your own: --config.data.source.name=text_table --config.data.source.path=FILE': (
+        '这个 Python 的“{folder}”中没有标准库的源代码可供学习。\n'
+        '请给出自己的文本：--config.data.source.name=text_table --config.data.source.path=FILE'
+    ),
+    'its class is {target}, and there are 0 to {last}': '类别是 {target}，而类别只有 0 到 {last}',
+    'warning: {count:,} of {all:,} records of {name} are left out; the first: {error}': (
+        '警告：{name} 的 {all:,} 条记录中略去了 {count:,} 条；第一条：{error}'
+    ),
+    '{record} cannot be read ({error}).\nMend it, or leave such records out: --config.data.source.bad=skip': (
+        '{record} 无法读取（{error}）。\n请修好它，或略去这样的记录：--config.data.source.bad=skip'
+    ),
+}
