@@ -1,4 +1,4 @@
-"""What models of pictures and tables ask of their arguments, and of what the data say of themselves."""
+"""What models ask of their arguments, and of what the data say of themselves."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

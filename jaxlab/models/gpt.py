@@ -19,16 +19,17 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
-from jaxlab.errors import UserError, alternatives
+from jaxlab.errors import UserError
+from jaxlab.models.arguments import above_zero, between, one_of, shares
 from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, causal_mask, cudnn_refuses
 from jaxlab.nn.linear import Embedding
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm, RMSNorm
+from jaxlab.nn.position import SCALINGS, Rotary
 from jaxlab.nn.transformer import Block, Stack
 from jaxlab.parallel.layout import constrain
 
-MOST = {'layers': 10_000}  # each is traced by itself, where they are not scanned
-MOST |= dict.fromkeys(('width', 'mlp_width', 'context', 'vocabulary', 'vocabulary_multiple'), 1 << 24)
+MOST_LAYERS = 10_000  # each is traced by itself, where they are not scanned
 
 
 class Cache(NamedTuple):
@@ -48,6 +49,7 @@ class GPT(nn.Module):
     width: int
     heads: int
     kv_heads: int
+    head_width: int
     mlp_width: int
     context: int
     vocabulary: int
@@ -57,9 +59,10 @@ class GPT(nn.Module):
     norm_epsilon: float
     activation: str
     bias: bool
+    attention_bias: bool
     tied: bool
     dropout: float
-    rotary_base: float
+    rotary: Rotary
     attention: str
     init_scale: float
     scan: bool
@@ -76,9 +79,9 @@ class GPT(nn.Module):
         norm: Callable[..., nn.Module] = partial(RMSNorm, self.norm_epsilon, **dtypes)
         if self.norm == 'layer':
             norm = partial(LayerNorm, self.norm_epsilon, self.bias, **dtypes)
-        rotary_base = self.rotary_base if self.positions == 'rotary' else 0.0
-        heads = partial(Attention, self.heads, self.kv_heads, rotary_base, self.bias, init, out_init, **dtypes)
-        attention = partial(heads, causal=True, implementation=self.attention)
+        rotary = self.rotary if self.positions == 'rotary' else None
+        heads = partial(Attention, self.heads, self.kv_heads, rotary, self.attention_bias, init, out_init, **dtypes)
+        attention = partial(heads, causal=True, implementation=self.attention, head_width=self.head_width)
         mlp = partial(MLP, self.mlp_width, self.activation, self.bias, init, out_init, **dtypes)
 
         rows = -(-self.vocabulary // self.vocabulary_multiple) * self.vocabulary_multiple
@@ -141,7 +144,7 @@ class GPT(nn.Module):
         """An empty cache of `length` slots for `batch` rows. Needs no parameters."""
 
         def empty(*stacked: int) -> tuple[jax.Array, jax.Array]:
-            shape = (*stacked, batch, self.kv_heads, length, self.width // self.heads)
+            shape = (*stacked, batch, self.kv_heads, length, self.head_width)
             return jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)
 
         layers = empty(self.layers) if self.scan else tuple(empty() for _ in range(self.layers))
@@ -194,8 +197,9 @@ def make(
     *,
     layers: int = 6,  # how many blocks
     width: int = 256,  # of the residual stream
-    heads: int = 4,  # of attention; they divide the width
+    heads: int = 4,  # of attention
     kv_heads: int = 0,  # heads of keys and values, each shared by heads / kv_heads queries; 0: as many as heads
+    head_width: int = 0,  # of each head; 0: width / heads, which must then be a whole number
     mlp_width: int = 0,  # hidden width of the MLP; 0: 4 · width, for swiglu 8/3 · width, up to a multiple of 64
     context: int = 0,  # the longest text the model looks back on, in tokens; 0: the length of a training row
     vocabulary: int = 0,  # how many tokens there are; 0: as many as the data have
@@ -205,9 +209,16 @@ def make(
     norm_epsilon: float = 1e-5,  # keeps the norm of a zero vector finite
     activation: str = 'gelu',  # 'gelu' (GPT-2) or 'swiglu' (Llama)
     bias: bool = True,  # whether linear layers and layer norms have one (GPT-2: yes, Llama: no)
+    attention_bias: bool = False,  # whether those of attention have one even where bias=False
     tied: bool = True,  # whether the token table is the output layer too (GPT-2: yes, Llama: no)
     dropout: float = 0.0,  # the part of what each half of a block adds that is dropped in training
     rotary_base: float = 10000.0,  # longest rotary wavelength over 2π (Llama 2: 10000, Llama 3: 500000)
+    rotary_scaling: str = 'none',  # to longer texts than were learned: 'linear', 'llama3' (3.1 and later), 'yarn'
+    rotary_factor: float = 1.0,  # how many times longer
+    rotary_context: int = 0,  # llama3, yarn: the longest text before, in tokens (Llama 3.1: 8192); 0: `context`
+    rotary_slow: float = 1.0,  # llama3, yarn: pairs that turn less often in that context are slowed by the factor
+    rotary_fast: float = 4.0,  # llama3, yarn: pairs that turn more often are left as they are (yarn: 32)
+    rotary_attention: float = 0.0,  # yarn: queries and keys are longer by this; 0: 0.1 ln(factor) + 1
     attention: str = 'auto',  # 'blocks' (XLA's), 'cudnn' (NVIDIA's kernel, for bfloat16), or which of them is fastest
     init_scale: float = 0.02,  # standard deviation of the initial weights (GPT-2)
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
@@ -229,64 +240,36 @@ def make(
     context = context or info.get('length', 0)
     vocabulary = vocabulary or info.get('vocabulary', 0)
     kv_heads = kv_heads or heads
+    one_of('positions', positions, ('learned', 'rotary'))
+    one_of('norm', norm, ('layer', 'rms'))
+    one_of('activation', activation, ('gelu', 'swiglu'))
+    one_of('attention', attention, ('auto', *IMPLEMENTATIONS))
+    one_of('remat', remat, ('none', 'dots', 'full'))
+    one_of('rotary_scaling', rotary_scaling, SCALINGS)
+    between(1, MOST_LAYERS, layers=layers)
     mlp_width = mlp_width or (4 * width if activation == 'gelu' else -(-8 * width // (3 * 64)) * 64)
-    model = GPT(
-        layers=layers,
-        width=width,
-        heads=heads,
-        kv_heads=kv_heads,
-        mlp_width=mlp_width,
-        context=context,
-        vocabulary=vocabulary,
-        vocabulary_multiple=vocabulary_multiple,
-        positions=positions,
-        norm=norm,
-        norm_epsilon=norm_epsilon,
-        activation=activation,
-        bias=bias,
-        tied=tied,
-        dropout=dropout,
-        rotary_base=rotary_base,
-        attention=attention,
-        init_scale=init_scale,
-        scan=scan,
-        remat=remat,
-        dtype=dtype,
-        param_dtype=param_dtype,
-    )
-    choices = {
-        'positions': ('learned', 'rotary'),
-        'norm': ('layer', 'rms'),
-        'activation': ('gelu', 'swiglu'),
-        'attention': ('auto', *IMPLEMENTATIONS),
-        'remat': ('none', 'dots', 'full'),
-    }
-    for name, known in choices.items():
-        value = getattr(model, name)
-        if value not in known:
-            raise UserError(
-                '{name}={value}: {alternatives}', name=name, value=value, alternatives=alternatives(value, known)
-            )
-    for name in ('layers', 'width', 'heads', 'kv_heads', 'mlp_width', 'context', 'vocabulary', 'vocabulary_multiple'):
-        if getattr(model, name) < 1:
-            raise UserError(
-                '{name}={value}: at least {least} is wanted.', name=name, value=getattr(model, name), least=1
-            )
-    for name, most in MOST.items():
-        if (value := getattr(model, name)) > most:
-            raise UserError('{name}={value}: at most {most} is wanted.', name=name, value=value, most=most)
-    for name in ('norm_epsilon', 'rotary_base', 'init_scale'):
-        if getattr(model, name) <= 0:
-            raise UserError('{name}={value}: more than 0 is wanted.', name=name, value=getattr(model, name))
-    if not 0 <= dropout < 1:
-        raise UserError('{name}={value}: at least 0 and below 1 is wanted, such as 0.1.', name='dropout', value=dropout)
-    if width % heads:
+    sizes = dict(width=width, heads=heads, kv_heads=kv_heads, mlp_width=mlp_width, context=context)
+    between(1, 1 << 24, **sizes, vocabulary=vocabulary, vocabulary_multiple=vocabulary_multiple)
+    between(0, 1 << 24, head_width=head_width, rotary_context=rotary_context)
+    above_zero(norm_epsilon=norm_epsilon, rotary_base=rotary_base, init_scale=init_scale)
+    above_zero(rotary_factor=rotary_factor, rotary_slow=rotary_slow)
+    shares(dropout=dropout)
+    if not 0 <= rotary_attention < math.inf:
+        raise UserError('{name}={value}: 0 or more is wanted.', name='rotary_attention', value=rotary_attention)
+    if not rotary_slow < rotary_fast < math.inf:
+        raise UserError(
+            'rotary_fast={fast}: more than rotary_slow={slow} is wanted.', fast=rotary_fast, slow=rotary_slow
+        )
+    if rotary_scaling == 'yarn' and rotary_base <= 1:
+        raise UserError('{name}={value}: more than 1 is wanted.', name='rotary_base', value=rotary_base)
+    if not head_width and width % heads:
         raise UserError(
             'heads={heads} do not divide width={width}; {near} would.',
             heads=heads,
             width=width,
             near=_near(heads, width),
         )
+    head_width = head_width or width // heads
     if heads % kv_heads:
         raise UserError(
             'kv_heads={kv_heads} do not divide heads={heads}; {near} would.',
@@ -294,11 +277,11 @@ def make(
             heads=heads,
             near=_near(kv_heads, heads),
         )
-    if positions == 'rotary' and width // heads % 2:
+    if positions == 'rotary' and head_width % 2:
         raise UserError(
-            'positions=rotary turn pairs, and width / heads = {size} is odd; change one of them.', size=width // heads
+            'positions=rotary turn pairs, and width / heads = {size} is odd; change one of them.', size=head_width
         )
-    if attention == 'cudnn' and (why := cudnn_refuses(dtype, width // heads)):
+    if attention == 'cudnn' and (why := cudnn_refuses(dtype, head_width)):
         raise UserError('attention=cudnn: {why}; auto takes what there is.', why=why)
     if vocabulary < info.get('vocabulary', 0):
         raise UserError(
@@ -312,7 +295,40 @@ def make(
             context=context,
             length=info['length'],
         )
-    return model
+    return GPT(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_width=head_width,
+        mlp_width=mlp_width,
+        context=context,
+        vocabulary=vocabulary,
+        vocabulary_multiple=vocabulary_multiple,
+        positions=positions,
+        norm=norm,
+        norm_epsilon=norm_epsilon,
+        activation=activation,
+        bias=bias,
+        attention_bias=bias or attention_bias,
+        tied=tied,
+        dropout=dropout,
+        rotary=Rotary(
+            rotary_base,
+            rotary_scaling,
+            rotary_factor,
+            rotary_context or context,
+            rotary_slow,
+            rotary_fast,
+            rotary_attention,
+        ),
+        attention=attention,
+        init_scale=init_scale,
+        scan=scan,
+        remat=remat,
+        dtype=dtype,
+        param_dtype=param_dtype,
+    )
 
 
 def _near(value: int, total: int) -> int:

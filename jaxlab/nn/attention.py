@@ -14,7 +14,7 @@ from flax.typing import Dtype, Initializer
 
 from jaxlab.messages import say
 from jaxlab.nn.linear import Linear
-from jaxlab.nn.position import rotate
+from jaxlab.nn.position import Rotary, rotate
 from jaxlab.parallel.layout import constrain
 
 KeysValues = tuple[jax.Array, jax.Array]  # each [b m s k]
@@ -130,14 +130,14 @@ def attend(q: jax.Array, *parts: tuple[jax.Array, jax.Array, jax.Array]) -> jax.
 class Attention(nn.Module):
     """Self-attention with its four projections.
 
-    `kv_heads` below `heads` is grouped-query attention. `rotary_base` above 0 turns queries and keys by position.
-    `causal` says that masks let nobody look ahead, which saves nearly half of the work. `implementation` is that of
-    `attention`; with a cache it is ours.
+    `kv_heads` below `heads` is grouped-query attention. `rotary` turns queries and keys by position. `head_width` 0 is
+    d / heads. `causal` says that masks let nobody look ahead, which saves nearly half of the work. `implementation` is
+    that of `attention`; with a cache it is ours.
     """
 
     heads: int
     kv_heads: int
-    rotary_base: float = 0.0
+    rotary: Rotary | None = None
     bias: bool = True
     kernel_init: Initializer = nn.initializers.lecun_normal()
     out_init: Initializer = nn.initializers.lecun_normal()
@@ -145,6 +145,7 @@ class Attention(nn.Module):
     param_dtype: Dtype = jnp.float32
     causal: bool = False
     implementation: str = 'auto'
+    head_width: int = 0
 
     @nn.compact
     def __call__(
@@ -164,15 +165,15 @@ class Attention(nn.Module):
         linear = partial(Linear, dtype=self.dtype, param_dtype=self.param_dtype)
 
         def project(name: str, heads: int, axis: str) -> jax.Array:
-            features = heads * (d // self.heads)  # the heads side by side: one 2-D matrix product
+            features = heads * (self.head_width or d // self.heads)  # the heads side by side: one 2-D matrix product
             y = linear(features, ('embed', axis), axis if self.bias else '', self.kernel_init, name=name)(x)
             return constrain(y.reshape(b, t, heads, -1).swapaxes(1, 2), 'batch', 'heads', 'length', None)
 
         q = project('query', self.heads, 'heads')
         k = project('key', self.kv_heads, 'kv_heads')
         v = project('value', self.kv_heads, 'kv_heads')
-        if self.rotary_base:
-            q, k = rotate(q, positions, self.rotary_base), rotate(k, positions, self.rotary_base)
+        if self.rotary:
+            q, k = rotate(q, positions, self.rotary), rotate(k, positions, self.rotary)
         if cache is None:
             y = attention(q, k, v, mask, self.causal, self.implementation)
         else:
@@ -185,6 +186,6 @@ class Attention(nn.Module):
             nothing = 0 * y[:, :1, :1, :1]  # of each row's own: rows do not touch each other
             k = jax.lax.dynamic_update_slice_in_dim(cache[0], k + nothing, index, axis=2)
             v = jax.lax.dynamic_update_slice_in_dim(cache[1], v + nothing, index, axis=2)
-        y = y.swapaxes(1, 2).reshape(b, t, d)
+        y = y.swapaxes(1, 2).reshape(b, t, -1)
         y = linear(d, ('heads', 'embed'), 'norm' if self.bias else '', self.out_init, name='out')(y)
         return y, (k, v)

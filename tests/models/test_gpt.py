@@ -17,6 +17,7 @@ from jaxlab.parallel.layout import TABLE
 INFO = {'vocabulary': 11, 'length': 12}
 GPT2 = {}
 LLAMA = dict(positions='rotary', norm='rms', activation='swiglu', bias=False, tied=False, kv_heads=2)
+LONGER = LLAMA | dict(attention_bias=True, head_width=6, rotary_scaling='llama3', rotary_factor=4.0, rotary_context=6)
 TOKENS = np.random.default_rng(0).integers(0, 11, (2, 12)).astype(np.int32)
 ONES = np.ones_like(TOKENS)
 PLACES = np.broadcast_to(np.arange(12, dtype=np.int32), TOKENS.shape)
@@ -75,7 +76,7 @@ def test_parameter_counts_are_the_published_ones(name):
 
 
 @pytest.mark.parametrize('scan', [False, True])
-@pytest.mark.parametrize('arguments', [GPT2, LLAMA])
+@pytest.mark.parametrize('arguments', [GPT2, LLAMA, LONGER])
 def test_every_parameter_names_its_axes(arguments, scan):
     boxed = jax.eval_shape(small(**arguments, scan=scan).init, jax.random.key(0), TOKENS)
     for path, leaf in jax.tree_util.tree_leaves_with_path(boxed, is_leaf=lambda x: isinstance(x, meta.AxisMetadata)):
@@ -148,7 +149,7 @@ def decode(model: GPT, chunks, slots=12):
     return np.concatenate(found, axis=1), cache
 
 
-@pytest.mark.parametrize('arguments', [GPT2, LLAMA, LLAMA | dict(scan=True, remat='dots')])
+@pytest.mark.parametrize('arguments', [GPT2, LLAMA, LONGER, LLAMA | dict(scan=True, remat='dots')])
 def test_cached_is_uncached(arguments):
     model = small(**arguments)
     cuts = [(0, 5), *((i, i + 1) for i in range(5, 12))]
@@ -157,7 +158,7 @@ def test_cached_is_uncached(arguments):
     assert cache.filled == 12
 
 
-@pytest.mark.parametrize('arguments', [GPT2, LLAMA])
+@pytest.mark.parametrize('arguments', [GPT2, LLAMA, LONGER])
 def test_prompts_of_unequal_length_are_each_as_if_alone(arguments):
     model = small(**arguments)
     segments = np.array(
@@ -185,7 +186,7 @@ def assert_near(found, wanted):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), found, wanted)
 
 
-@pytest.mark.parametrize('arguments', [GPT2, LLAMA])
+@pytest.mark.parametrize('arguments', [GPT2, LLAMA, LONGER])
 def test_scanned_is_unrolled(arguments):
     value, gradient = value_and_gradient(small(**arguments))
     assert_near(value_and_gradient(small(**arguments, scan=True)), (value, restacked(gradient)))
@@ -247,6 +248,13 @@ def test_float64_is_float64_everywhere():
         (dict(context=8), 'context=8, and rows of data have 12 tokens'),
         (dict(vocabulary=10), 'vocabulary=10, and the data have 11'),
         (dict(vocabulary_multiple=0), 'vocabulary_multiple=0: at least 1'),
+        (dict(head_width=-1), 'head_width=-1: at least 0'),
+        (dict(positions='rotary', heads=5, head_width=7), 'is odd'),
+        (dict(rotary_scaling='llama2'), 'rotary_scaling=llama2: there are none, linear, llama3, yarn'),
+        (dict(rotary_factor=0.0), 'rotary_factor=0.0: more than 0'),
+        (dict(rotary_slow=4.0), 'rotary_fast=4.0: more than rotary_slow=4.0'),
+        (dict(rotary_scaling='yarn', rotary_base=1.0), 'rotary_base=1.0: more than 1'),
+        (dict(rotary_attention=-1.0), 'rotary_attention=-1.0: 0 or more'),
     ],
 )
 def test_mistakes_are_named(arguments, message):

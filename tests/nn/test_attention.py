@@ -10,6 +10,7 @@ from flax.core import meta
 
 from jaxlab.nn import attention as of_attention
 from jaxlab.nn.attention import Attention, attention, causal_mask
+from jaxlab.nn.position import Rotary
 
 SEGMENTS = np.array([[1, 1, 1, 2, 2, 0], [0, 0, 1, 1, 1, 1]])
 MASK = np.asarray(causal_mask(SEGMENTS, SEGMENTS))
@@ -58,9 +59,9 @@ def test_bfloat16_weights_sum_in_float32():
     assert mean.dtype == jnp.bfloat16 and (mean == 1).all()  # a sum of ones in bfloat16 stops at 256
 
 
-@pytest.mark.parametrize('rotary_base', [0.0, 10000.0])
-def test_cached_is_uncached(rotary_base):
-    layer = Attention(heads=4, kv_heads=2, rotary_base=rotary_base)
+@pytest.mark.parametrize('rotary', [None, Rotary()])
+def test_cached_is_uncached(rotary):
+    layer = Attention(heads=4, kv_heads=2, rotary=rotary)
     apply = jax.jit(layer.apply)
     x, positions, ones = random(2, 6, 16), np.arange(6)[None], np.ones((1, 6), np.int32)
     params = meta.unbox(jax.jit(layer.init)(jax.random.key(1), x, positions, causal_mask(ones, ones)))
