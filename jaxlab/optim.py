@@ -273,7 +273,7 @@ def muon(
     def dimensions(updates: Any) -> Any:
         masked = optax.MaskedNode
         return jax.tree.map(
-            # Every matrix is (in, out), behind the axis that counts a stack's layers.
+            # Every matrix is (in, out), behind the axis that counts a stack's layers, or a cell's gates.
             lambda update, leaf: (
                 update if isinstance(update, masked) else MuonDimensionNumbers(len(leaf) - 2, len(leaf) - 1)
             ),
@@ -294,8 +294,9 @@ def muon(
 
 
 def is_matrix(leaf_names: tuple[str, ...]) -> bool:
-    """Whether axis names are those of a matrix or a table, not of a bias or scale, in a stack of layers or alone."""
-    return len([name for name in leaf_names if name != 'layers']) >= 2
+    """Whether axis names are those of a matrix or a table, not of a bias or scale: alone, in a stack of layers, or one
+    of several gates."""
+    return len([name for name in leaf_names if name not in ('layers', 'gates')]) >= 2
 
 
 def _is_names(leaf: Any) -> bool:

@@ -208,3 +208,8 @@ def stacked(params):
 def test_arguments_out_of_range(name, argument, value):
     with pytest.raises(UserError, match=f'config.optimizer: {argument}={value}'):
         make(name, **{argument: value})
+
+
+def test_the_biases_of_gates_are_no_matrix():
+    assert not optim.is_matrix(('gates', 'mlp'))
+    assert optim.is_matrix(('gates', 'embed', 'mlp')) and not optim.is_matrix(('layers', 'gates', 'mlp'))

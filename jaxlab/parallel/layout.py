@@ -61,6 +61,7 @@ TABLE: dict[str, Row] = {
     'inputs': Row(None, None, None),  # pixels, columns: any number
     'classes': Row(None, None, None),
     'norm': Row(None, None, None),  # scales and biases as wide as the residual stream: small, so every device has them
+    'gates': Row(None, None, None),  # those of a recurrent cell: each is a matrix, as each layer's is
     'layers': Row(None, None, None),  # the leading axis of a scanned stack
 }
 
@@ -72,8 +73,7 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
 
     Args:
       shape: the size of each axis; a missing one is 1; at most one is -1 and takes what the others leave.
-      devices: what to lay the mesh over; by default all devices that JAX sees. Where the shape wants fewer, the first
-        ones serve.
+      devices: what to lay the mesh over, by default all that JAX sees; where the shape wants fewer, the first ones.
 
     Raises:
       UserError: an axis is unknown or has a size below 1, two are -1, the shape wants more devices than there are, or
