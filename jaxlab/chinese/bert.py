@@ -16,4 +16,8 @@ TABLE: dict[str, str] = {
     'path: "{path}" has words with capitals, such as "{token}": lowercase=False keeps those of the text.': (
         'path：“{path}”里有带大写字母的词，例如“{token}”：lowercase=False 会保留文本中的大写。'
     ),
+    # --- bert ---
+    'next_sentence=True is told from what the pooler makes: set pooler=True, or next_sentence=False.': (
+        'next_sentence=True 要根据 pooler 的输出来判断：请设 pooler=True，或 next_sentence=False。'
+    ),
 }

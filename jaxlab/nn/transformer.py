@@ -15,7 +15,10 @@ from jaxlab.parallel.layout import constrain
 
 
 class Block(nn.Module):
-    """Attention, then an MLP, each fed a normalised copy and added to what was there ("pre-norm": GPT-2, Llama).
+    """Attention, then an MLP, each added to what was there.
+
+    norm_first: whether each is fed a normalised copy of it ("pre-norm": GPT-2, Llama, ViT); else the sum is normalised
+      ("post-norm": the first transformer, BERT).
 
     The parts come as factories, `attention(name=…)` and so on, so that a block of other parts is the same block.
     Dropout falls on what the two halves add, not on attention weights: fused attention kernels have no place for it.
@@ -25,6 +28,7 @@ class Block(nn.Module):
     attention: Callable[..., nn.Module]
     mlp: Callable[..., nn.Module]
     dropout: float = 0.0
+    norm_first: bool = True
 
     @nn.compact
     def __call__(
@@ -47,11 +51,20 @@ class Block(nn.Module):
         def dropout(h: jax.Array) -> jax.Array:
             return rows(parts(h), depth_rate, train)
 
-        h = self.norm(name='attention_norm')(x)
-        h, keys_values = self.attention(name='attention')(h, positions, mask, cache, index)
-        x = constrain(x + dropout(h), 'batch', 'length', 'embed')
-        h = self.mlp(name='mlp')(self.norm(name='mlp_norm')(x))
-        return constrain(x + dropout(h), 'batch', 'length', 'embed'), keys_values
+        def as_it_is(x: jax.Array) -> jax.Array:
+            return x
+
+        def norms(name: str) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
+            """Returns what is done to what one half is fed, and to the sum."""
+            norm = self.norm(name=name)
+            return (norm, as_it_is) if self.norm_first else (as_it_is, norm)
+
+        before, after = norms('attention_norm')
+        h, keys_values = self.attention(name='attention')(before(x), positions, mask, cache, index)
+        x = constrain(after(x + dropout(h)), 'batch', 'length', 'embed')
+        before, after = norms('mlp_norm')
+        h = self.mlp(name='mlp')(before(x))
+        return constrain(after(x + dropout(h)), 'batch', 'length', 'embed'), keys_values
 
 
 class Stack(nn.Module):
