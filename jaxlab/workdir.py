@@ -110,8 +110,10 @@ def read_processor(workdir: Path, config: ConfigDict) -> Any:
     if node is None or not (folder / 'data.json').is_file():
         return None
     module = configs.module('data.processors', node.name)
+    around = getattr(configs.module('data', config.data.name), 'saved', None)  # what the data set adds to it
     try:
-        return module.load(folder)
+        found = module.load(folder)
+        return around(folder, found) if around else found
     except Exception as error:  # whatever the files hold; `tokenizers` raises bare Exceptions
         raise UserError(
             '{folder} is damaged: it holds no processor "{name}" ({error}).\nBring it back from a copy, or give another'

@@ -36,6 +36,25 @@ TABLE: dict[str, str] = {
     ' leaves them whole.': (
         '{name} 只有 {count} 个样本，“{part}”部分一个也没有：config.data.source.divide=false 不作划分。'
     ),
+    # --- rows of tokens ---
+    '{source} has texts: data.text_examples reads it.': '{source} 是文本：请用 data.text_examples 读取。',
+    '{source} has no texts with classes: data.pictures or data.table reads it.': (
+        '{source} 没有带类别的文本：请用 data.pictures 或 data.table 读取。'
+    ),
+    '{source} has rows of one text and rows of two.': '{source} 中有的行是一个文本，有的行是两个。',
+    'length={length}: a row has at least {least} tokens.': 'length={length}：一行至少有 {least} 个词元。',
+    'the classes have changed since this experiment was begun: they were {before}, and are {now}.': (
+        '自实验开始以来，类别变了：原来是 {before}，现在是 {now}。'
+    ),
+    '{name}: {counts} texts of at most {length} of {vocabulary:,} tokens; fingerprint {fingerprint}': (
+        '{name}：文本数 {counts}，每个最多 {length} 个词元（词表 {vocabulary:,}）；指纹 {fingerprint}'
+    ),
+    '{summary}; {cut:,} of {total:,} texts are longer and were cut': (
+        '{summary}；{total:,} 个文本中有 {cut:,} 个更长，已截断'
+    ),
+    'this experiment is about {wanted} text(s), and {count} came: two have a tab between them.': (
+        '这个实验需要 {wanted} 个文本，而给出的是 {count} 个：两个文本之间用制表符分开。'
+    ),
     # --- texts that are there already ---
     'docstrings of Python {version}': 'Python {version} 的文档字符串',
     'This Python has no source text of its standard library in "{folder}" to learn from.\n'

@@ -9,7 +9,7 @@ batch n is a function of (seed, n), whoever makes it.
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,14 @@ ROUNDS = 6  # of the shuffle
 WHOLE = 1 << 18  # examples of which the order is held in memory
 VALIDATION = 1  # what a seed chooses beside the order of training; it keeps their draws apart
 Change = Callable[[int, np.ndarray], np.ndarray]  # (slot in the batch, inputs of its example) -> inputs
+
+
+class Rows(Protocol):
+    """Examples of a part that are read into batches by their numbers; a `Reader`, or what lies ready in memory."""
+
+    def batch(self, n: int, numbers: np.ndarray, change: Change | None = None) -> Batch:
+        """Returns the examples with these numbers, int64 [b], as batch n: arrays [b …], one of them the mask."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ class Training:
       transform: changes each picture as it is read; None: nothing does.
     """
 
-    reader: Reader
+    reader: Rows
     numbers: np.ndarray
     batch_size: int
     rows: slice
@@ -136,7 +144,7 @@ class Once:
       rows: which of them this process makes.
     """
 
-    reader: Reader
+    reader: Rows
     numbers: np.ndarray
     batch_size: int
     rows: slice
@@ -221,7 +229,6 @@ def make_data(
     """
     target = np.zeros((), np.int32 if source.labels else np.float32)
     empty = {'inputs': np.zeros(shape, dtype), 'targets': target}
-    losses = Losses(tolerated)
     count = len(source.labels)
 
     def reader(part: str, losses: Losses) -> Reader:
@@ -235,28 +242,65 @@ def make_data(
             return Reader(read, empty, losses)
         return Reader(Checked(read, count), empty, losses)
 
-    name, numbers = divided['train']
-    training = Training(reader(name, losses), numbers, batch_size, rows, seed, transform)
-    once = {
-        part: Once(reader(name, Losses(tolerated)), numbers, batch_size, rows).split()
-        for part, (name, numbers) in divided.items()
-        if part != 'train'
-    }
-    told = {'train': len(numbers)} | {part: split.counts['examples'] for part, split in once.items()}
     summary = say(
         '{name}: {counts} examples of shape {shape}; fingerprint {fingerprint}',
         name=source.name,
-        counts=', '.join(f'{part} {count:,}' for part, count in told.items()),
+        counts=', '.join(f'{part} {len(numbers):,}' for part, (_, numbers) in divided.items()),
         shape=' × '.join(map(str, shape)),
         fingerprint=source.fingerprint[:16],
     )
+    return of_rows(
+        reader,
+        divided,
+        batch_size=batch_size,
+        seed=seed,
+        rows=rows,
+        info=info,
+        processor=processor,
+        fingerprint=source.fingerprint,
+        summary=summary,
+        tolerated=tolerated,
+        transform=transform,
+    )
+
+
+def of_rows(
+    readers: Callable[[str, Losses], Rows],
+    divided: Mapping[str, tuple[str, np.ndarray]],
+    *,
+    batch_size: int,
+    seed: int,
+    rows: slice,
+    info: Mapping[str, Any],
+    processor: Any,
+    fingerprint: str,
+    summary: str,
+    tolerated: Tolerance = Tolerance(),
+    transform: Transform | None = None,
+) -> Data:
+    """Returns Data of what reads rows.
+
+    Args:
+      readers: (name of a part of the source, what counts its bad records) -> what reads it.
+      divided: what is trained on, evaluated on and tested on; see `divide`.
+      batch_size, seed, rows, tolerated, info, processor, transform: as those of `make_data`.
+      fingerprint, summary: of the Data.
+    """
+    losses = Losses(tolerated)
+    name, numbers = divided['train']
+    training = Training(readers(name, losses), numbers, batch_size, rows, seed, transform)
+    once = {
+        part: Once(readers(name, Losses(tolerated)), numbers, batch_size, rows).split()
+        for part, (name, numbers) in divided.items()
+        if part != 'train'
+    }
     return Data(
         batch=training.batch,
         splits={part: split for part, split in once.items() if not part.startswith('test')},
         tests={part: split for part, split in once.items() if part.startswith('test')},
         info=info,
         processor=processor,
-        fingerprint=source.fingerprint,
+        fingerprint=fingerprint,
         summary=summary,
         batches_per_epoch=len(numbers) / batch_size,
         skipped=losses.before,

@@ -64,6 +64,8 @@ def make(
         raise UserError('{source} has numbers and no classes: data.table reads it.', source=found.name)
     divided = examples.divide(found, validation, seed)
     first = _first(found.parts['train'], found.name)
+    if first.dtype.kind == 'U':
+        raise UserError('{source} has texts: data.text_examples reads it.', source=found.name)
     if first.ndim != 3 or first.dtype != np.uint8:
         raise UserError('{source} has no pictures: data.table reads it.', source=found.name)
     height, width, channels = first.shape

@@ -1,6 +1,6 @@
 """Text to model: a corpus, its tokens on disk, and batches of them; `jaxlab/data/sequences.py` says what they hold."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +130,24 @@ def processor_of(corpus: Corpus, node: ConfigDict) -> TextProcessor:
     def training_text() -> Iterator[str]:
         return (text for document in corpus.documents() if not document.held_out for text in document.pieces())
 
+    return learned(node, training_text, corpus.stamps())
+
+
+def learned(node: ConfigDict, texts: Callable[[], Iterator[str]], made_from: Any) -> Any:
+    """Returns the processor that a config describes; it is cached.
+
+    Args:
+      node: the config of a part of processors/.
+      texts: reads the text that it learns from, where it learns.
+      made_from: what changes when that text does, any JSON value.
+    """
+
     def write(folder: Path) -> None:
-        made = build(node, training_text, key='data.processor')
+        made = build(node, texts, key='data.processor')
         made.save(folder)
         (folder / DIGEST).write_text(digest_of_assets(made), 'utf-8')
 
-    def read(folder: Path) -> TextProcessor | None:
+    def read(folder: Path) -> Any:
         load = module('data.processors', node.name).load
         try:
             digest = (folder / DIGEST).read_text('utf-8')
@@ -147,5 +159,5 @@ def processor_of(corpus: Corpus, node: ConfigDict) -> TextProcessor:
     # A processor made from files of its own is another one when those change.
     folder = existing(node.path, 'config.data.processor.path') if node.get('path') else None
     files = sorted(folder.glob('*')) or [folder] if folder else ()
-    key = [FORMAT, node.to_dict(), [stamp(file) for file in files], corpus.stamps()]
+    key = [FORMAT, node.to_dict(), [stamp(file) for file in files], made_from]
     return cached('processors', key, write, read)

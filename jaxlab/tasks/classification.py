@@ -24,8 +24,9 @@ BLOCK = 32  # raw inputs that are answered at once
 class Classification:
     """The cross-entropy of the right class.
 
-    A batch holds what the model takes: inputs, uint8 [b h w c] (pictures) or float32 [b f] (rows of a table); and
-    targets, int32 [b], and mask, float32 [b]. `make`, below, explains the fields.
+    A batch holds what the model takes: inputs, uint8 [b h w c] (pictures) or float32 [b f] (rows of a table), or
+    tokens, int32 [b t], and what is known of them; and targets, int32 [b], and mask, float32 [b]. `make`, below,
+    explains the fields.
     """
 
     model: Any  # (what it `takes` of a batch, train=…) -> logits [b c]
@@ -88,7 +89,7 @@ class Classification:
 
         Args:
           params, extra, processor: of the trained experiment.
-          raws: names of files, pictures, rows of a table: whatever the processor takes.
+          raws: names of files, pictures, rows of a table, texts or pairs of them: whatever the processor takes.
           top: how many classes, at most as many as there are.
 
         Raises:
@@ -103,14 +104,22 @@ class Classification:
         return self.answers(params, extra, processor, [raw], **options)[0]
 
 
-def in_blocks(function: Any, params: Tree, extra: Tree, inputs: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns function(params, extra, {'inputs': …}) of all inputs, computed in blocks of one size or two."""
+def in_blocks(function: Any, params: Tree, extra: Tree, inputs: Sequence[Any]) -> np.ndarray:
+    """Returns function(params, extra, batch) of all inputs, computed in blocks of one size or two.
+
+    Args:
+      function: returns an array [b …].
+      params, extra: are handed on.
+      inputs: each a row of a batch without the axis of rows: arrays by name, or one array, which is 'inputs'.
+    """
+    examples = [one if isinstance(one, Mapping) else {'inputs': one} for one in inputs]
     found = []
-    for begin in range(0, len(inputs), BLOCK):
-        rows = np.stack(inputs[begin : begin + BLOCK])
-        missing = 0 if len(inputs) == 1 else BLOCK - len(rows)
-        padded = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
-        found.append(np.asarray(function(params, extra, {'inputs': padded}))[: len(rows)])
+    for begin in range(0, len(examples), BLOCK):
+        some = examples[begin : begin + BLOCK]
+        missing = 0 if len(examples) == 1 else BLOCK - len(some)
+        some = some + some[:1] * missing
+        batch = {name: np.stack([one[name] for one in some]) for name in some[0]}
+        found.append(np.asarray(function(params, extra, batch))[: BLOCK - missing])
     return np.concatenate(found)
 
 
