@@ -37,6 +37,11 @@ TABLE: dict[str, str] = {
     'positions=rotary turn pairs, and width / heads = {size} is odd; change one of them.': (
         'positions=rotary 要把各维两两配对来旋转，而 width / heads = {size} 是奇数；请改其中一个。'
     ),
+    'step {step}: in the batches of {count} steps in a row nothing counted (all of mask is 0), the last good update'
+    ' was that of step {good}. Look at the data: `doctor` says what is in them.': (
+        '第 {step} 步：连续 {count} 步的批次中没有任何计入的内容（mask 全为 0），最后一次有效的更新是第 {good} 步。'
+        '请检查数据：`doctor` 会说明其中有什么。'
+    ),
     (
         'step {step}: {count} updates in a row were left out (loss {loss:.4g}, gradient norm {norm:.4g}), the last'
         ' good one was that of step {good}. Lower config.optimizer.learning_rate, or let the run go back and on with'

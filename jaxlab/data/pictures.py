@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from jaxlab.data.processors.picture import Picture
 from jaxlab.data.records import BadRecord, tolerance
 from jaxlab.data.sources import Arrays, Part
 from jaxlab.data.stream import Data
+from jaxlab.data.transforms.standard import Standard
 from jaxlab.errors import UserError
 
+AS_IT_IS = 'train as it is'  # a part: pictures of any size
 SAMPLE = 4096  # pictures whose values are looked at, where they do not all lie in memory
 
 
@@ -91,6 +94,13 @@ def make(
         'deviation': list(encoder.deviation),
         **examples.target_statistics(found, parts['train'], numbers),
     }
+    changed = build(transforms, key='data.transforms')
+    lazy, whole = parts['train'], None
+    if isinstance(lazy, picture_store.Encoded) and isinstance(changed, Standard):
+        whole = changed.of_any_size(encoder.height, encoder.width)
+    if whole:  # a random part is one of the picture as it is, not of what resizing leaves of it
+        parts[AS_IT_IS] = picture_store.Encoded(found.parts['train'], replace(encoder, height=0, width=0, resize=0))
+        divided['train'], changed = (AS_IT_IS, numbers), whole
     return examples.make_data(
         found,
         parts,
@@ -103,7 +113,7 @@ def make(
         tolerated=tolerated,
         info=info,
         processor=encoder,
-        transform=build(transforms, key='data.transforms'),
+        transform=changed,
     )
 
 

@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -49,11 +49,10 @@ class Classification:
         inputs, mask = self._inputs(batch), batch['mask']
         targets = jax.nn.one_hot(batch['targets'], self.classes, dtype=jnp.float32)
         drop_key, mix_key = jax.random.split(key)
-        if self.mixup:
-            mixed, targets = mixup(mix_key, inputs[0], targets, mask, self.mixup)
-            inputs = (mixed,)
-        if self.cutmix:
-            mixed, targets = cutmix(jax.random.fold_in(mix_key, 1), inputs[0], targets, mask, self.cutmix)
+        ways = [partial(mix, alpha=alpha) for mix, alpha in ((mixup, self.mixup), (cutmix, self.cutmix)) if alpha]
+        if ways:
+            which = jax.random.randint(jax.random.fold_in(mix_key, 1), (), 0, len(ways))
+            mixed, targets = jax.lax.switch(which, ways, mix_key, inputs[0], targets, mask)
             inputs = (mixed,)
         logits, new = self.model.apply(
             {'params': params, **extra}, *inputs, train=True, mutable=list(extra), rngs={'dropout': drop_key}
@@ -151,7 +150,7 @@ def make(
       focus: how much less what is right already counts: gamma of the focal loss (Lin et al. 2017); 0: no less.
       class_weights: 'none', or 'balanced': a class counts as much as any other, however few examples it has.
       mixup: alpha of mixup (Zhang et al. 2017); 0: none.
-      cutmix: alpha of CutMix (Yun et al. 2019); 0: none.
+      cutmix: alpha of CutMix (Yun et al. 2019); 0: none. With both, each batch draws one of them.
 
     Raises:
       UserError: a value is out of range, or the data have no classes.

@@ -132,13 +132,22 @@ def check(step: int, terms: Mapping[str, Any], patience: int) -> None:
     seen = {name: float(term.total / term.count) for name, term in jax.device_get(dict(terms)).items()}
     loss = next(value for name, value in seen.items() if not name.startswith('skipped'))
     norm = next(value for name, value in seen.items() if name.startswith('gradient_norm'))
+    count = int(seen['skipped_in_a_row'])
+    if loss == norm == 0:
+        raise TooMany(
+            'step {step}: in the batches of {count} steps in a row nothing counted (all of mask is 0), the last good'
+            ' update was that of step {good}. Look at the data: `doctor` says what is in them.',
+            step=step,
+            count=count,
+            good=step - count,
+        )
     raise TooMany(
         'step {step}: {count} updates in a row were left out (loss {loss:.4g}, gradient norm {norm:.4g}), the last'
         ' good one was that of step {good}. Lower config.optimizer.learning_rate, or let the run go back and on'
         ' with other data: config.numbers.rollbacks=3.',
         step=step,
-        count=int(seen['skipped_in_a_row']),
+        count=count,
         loss=loss,
         norm=norm,
-        good=step - int(seen['skipped_in_a_row']),
+        good=step - count,
     )

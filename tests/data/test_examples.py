@@ -158,6 +158,29 @@ class Counting(Failing):
         return super().__getitem__(index)
 
 
+def test_a_random_part_is_one_of_the_whole_picture_where_pictures_are_read_each_time(monkeypatch):
+    seen = []
+
+    class Stripes(list):
+        """Pictures 40 x 80, of which only the outer columns, which a square middle lacks, are bright."""
+
+        def __getitem__(self, index):
+            picture = np.zeros((40, 80, 1), np.uint8)
+            picture[:, :15] = picture[:, 65:] = 255
+            return {'inputs': picture, 'targets': index % 2}
+
+    whole = Source('stripes', {'train': Stripes(range(30))}, ('a', 'b'), 's' * 64)
+    options = {'validation': 0.2, 'memory': 0.0, 'processor': spec('data.processors.picture', size=16, resize=20)}
+    for least in (0.0, 0.3):
+        transforms = spec('data.transforms.standard', random_resized_crop=least)
+        data = made(monkeypatch, whole, transforms=transforms, **options)
+        train, validation = data.batch(0), data.splits['validation'].batch(0)
+        assert train['inputs'].shape == validation['inputs'].shape == (16, 16, 16, 1)
+        assert validation['inputs'].max() == 0, 'the middle'
+        seen.append(train['inputs'].max())
+    assert seen == [0, 255]
+
+
 def test_statistics_are_those_of_the_training_part(monkeypatch):
     data = made(monkeypatch, source())
     numbers = [n for n in range(50) if n not in shown(data.splits['validation'].batch(0))]

@@ -72,7 +72,8 @@ def test_logits_of_some_places_are_those_of_all():
     np.testing.assert_allclose(some, np.take_along_axis(whole, places[..., None], 1), rtol=1e-5, atol=1e-5)
     assert following.shape == (3, 2)
     alone = make(INFO, **TINY, next_sentence=False)
-    assert 'pooler' not in (variables := born(alone, tokens, types, lengths))['params']
+    variables = born(alone, tokens, types, lengths)
+    assert 'pooler' not in variables['params']
     assert alone.apply(variables, tokens, types, lengths, places, method='masked')[1] is None
 
 

@@ -109,6 +109,22 @@ def test_huber_counts_outliers_by_their_size():
     assert np.isclose(losses[1].total / 6, 2 * errors - 1, rtol=1e-2)
 
 
+def test_of_two_ways_to_mix_each_batch_draws_one(monkeypatch):
+    for name in ('mixup', 'cutmix'):
+
+        def mix(key, inputs, targets, mask, alpha, number=len(name)):
+            return inputs, targets * number
+
+        monkeypatch.setattr(classification, name, mix)
+    task, rows = classify(mixup=0.5, cutmix=0.5), batch()
+    params, extra = layout.unbox(task.init(jax.random.key(0), rows))
+    plain = float(classify().loss(params, extra, rows, jax.random.key(0))[0]['loss'].total)
+    found = {
+        round(float(task.loss(params, extra, rows, jax.random.key(n))[0]['loss'].total) / plain) for n in range(20)
+    }
+    assert found == {25, 36}, 'targets count twice: as what is said, and as what a mistake costs'
+
+
 def test_mistakes_are_one_sentence():
     assert 'numbers, not classes' in message(classification.make, None, NUMBERS)
     assert 'classes, not numbers' in message(regression.make, None, INFO)

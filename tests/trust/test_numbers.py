@@ -159,6 +159,13 @@ def test_a_run_without_a_good_update_ends_with_one_sentence(corpus, tmp_path):
     assert saved, 'what was good is there'
 
 
+def test_batches_in_which_nothing_counts_end_a_run_with_a_word_on_the_data(corpus, tmp_path, monkeypatch):
+    other_batches(monkeypatch, loop, lambda batch, n: (rows := batch(n)) | {'mask': rows['mask'] * (n < 4)})
+    config = tiny(corpus, steps=40, steps_per_call=1, numbers__patience=3, mesh__data=1)
+    said = message(loop.train, config, tmp_path / 'run', [])
+    assert 'nothing counted' in said and 'step 4' in said and 'learning_rate' not in said
+
+
 # --- back, and on with other data ---
 
 

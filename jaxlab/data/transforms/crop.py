@@ -48,28 +48,34 @@ def mirrored(places: np.ndarray, size: int) -> np.ndarray:
     return np.where(places < size, places, 2 * size - 2 - places)
 
 
-def random_resized_crop(rng: np.random.Generator, picture: np.ndarray, least: float) -> np.ndarray:
-    """Enlarges a random part to the whole: its area is a share of least..1 of the picture, its sides 3 : 4 to 4 : 3 of
-    the picture's (Szegedy et al. 2014, "Going deeper with convolutions").
+def random_resized_crop(
+    rng: np.random.Generator, picture: np.ndarray, least: float, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Enlarges a random part to the whole: its area is a share of least..1 of the picture, its sides 3 : 4 to 4 : 3
+    (Szegedy et al. 2014, "Going deeper with convolutions").
 
     Args:
       rng: some numbers are drawn.
       picture: uint8 [h w c].
       least: the smallest share, in (0, 1].
+      size: height and width of what is returned; None: the picture's.
     """
     height, width = picture.shape[:2]
     for _ in range(ATTEMPTS):
         share, shape, a, b = rng.random(4)
-        area = least + (1 - least) * share
+        area = (least + (1 - least) * share) * height * width
         ratio = (4 / 3) ** (2 * shape - 1)
         tall, wide = math.sqrt(area / ratio), math.sqrt(area * ratio)
-        if tall <= 1 and wide <= 1:
+        if tall <= height and wide <= width:
             break
     else:
-        return picture
+        tall, wide, a, b = height, width, 0, 0
     from PIL import Image
 
-    top, left = a * (1 - tall) * height, b * (1 - wide) * width
+    down, across = size or (height, width)
+    top, left = a * (height - tall), b * (width - wide)
     # Rounding must not lead beyond the picture.
-    box = (left, top, min(left + wide * width, width), min(top + tall * height, height))
-    return array_of(image_of(picture).resize((width, height), Image.Resampling.BILINEAR, box))
+    box = (left, top, min(left + wide, width), min(top + tall, height))
+    if (tall, wide) == (down, across) == (height, width):
+        return picture
+    return array_of(image_of(picture).resize((across, down), Image.Resampling.BILINEAR, box))

@@ -3,6 +3,7 @@
 # h height, w width, c channels
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,34 @@ from jaxlab.data.transforms.rand_augment import rand_augment as augmented
 from jaxlab.errors import UserError, alternatives
 
 PADDINGS = ('fill', 'reflect')
+Operation = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What `make` returns.
+
+    Attributes:
+      least: the smallest share of the picture that a random part is; 0: there is no random part.
+      operations: what follows, in this order.
+      size: height and width of the pictures that come out, where they are not those of what comes in: only a random
+        part can be taken of a picture of any size.
+    """
+
+    least: float
+    operations: tuple[Operation, ...]
+    size: tuple[int, int] | None = None
+
+    def __call__(self, rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+        if self.least:
+            picture = resized_crop(rng, picture, self.least, self.size)
+        for operation in self.operations:
+            picture = operation(rng, picture)
+        return picture
+
+    def of_any_size(self, height: int, width: int) -> 'Standard | None':
+        """Returns a transform that makes pictures [height width c] of pictures of any size; None: it cannot."""
+        return replace(self, size=(height, width)) if self.least else None
 
 
 def make(
@@ -74,8 +103,7 @@ def make(
             alternatives=alternatives(padding_mode, PADDINGS),
         )
     reflect = padding_mode == 'reflect'
-    operations: list[tuple[bool, Callable[[np.random.Generator, np.ndarray], np.ndarray]]] = [
-        (random_resized_crop > 0, partial(resized_crop, least=random_resized_crop)),
+    operations: list[tuple[bool, Operation]] = [
         (crop_padding > 0, partial(padded_crop, padding=crop_padding, reflect=reflect, fill=fill)),
         (flip, flipped),
         (rotate > 0, partial(rotated, most=rotate, fill=fill)),
@@ -83,11 +111,5 @@ def make(
         (colour > 0, partial(jitter, most=colour)),
         (cutout > 0, partial(covered, size=cutout, fill=fill)),
     ]
-    used = [operation for wanted, operation in operations if wanted]
-
-    def transform(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-        for operation in used:
-            picture = operation(rng, picture)
-        return picture
-
-    return transform if used else None
+    used = tuple(operation for wanted, operation in operations if wanted)
+    return Standard(random_resized_crop, used) if used or random_resized_crop else None

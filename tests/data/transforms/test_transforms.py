@@ -123,6 +123,17 @@ def test_a_random_part_becomes_the_whole():
     assert never is ramp, 'no part of this shape is so large'
 
 
+def test_a_random_part_is_taken_from_the_picture_as_it_is():
+    ramp = np.add.outer(np.arange(0, 200, 2), np.zeros(400)).astype(np.uint8)[..., None]  # 100 x 400
+    found = [crop.random_resized_crop(rng_of(0, n), ramp, 0.01, (10, 20)) for n in range(300)]
+    assert {one.shape for one in found} == {(10, 20, 1)}
+    # Areas of 1 to 100 % in sides of 3 : 4 to 4 : 3 are at most 100 pixels high, and 133 of 400 wide.
+    spans = [int(one[-1, 0, 0]) - int(one[0, 0, 0]) for one in found]
+    assert min(spans) < 50 and max(spans) > 170
+    whole = crop.random_resized_crop(Chosen(*[1, 0, 0, 0] * crop.ATTEMPTS), ramp, 1.0, (10, 20))
+    assert whole.shape == (10, 20, 1) and (np.diff(whole[:, 0, 0].astype(int)) > 10).all()
+
+
 @pytest.mark.parametrize('channels', [1, 3])
 def test_half_are_flipped(channels):
     picture = random(4, 5, channels)
