@@ -195,7 +195,8 @@ class Experiment:
 
         Returns:
           the scores, as `evaluate` returns them;
-          what `jaxlab.assessment.assess` says of all rows that count: {} where this is no classification;
+          what `jaxlab.assessment.assess` says of all rows that count, its 'wrong' ones with their 'text' where they are
+          texts: {} where this is no classification;
           the pictures of its 'wrong' rows, uint8 [h w c] each: [] where the inputs are no pictures.
 
         Raises:
@@ -211,7 +212,10 @@ class Experiment:
             return found, {}, []
         labels = data.info.get('labels', ())
         told = assessment.assess(rows['probabilities'], rows['targets'], labels, rows['number'])
-        return found, told, pictures(part, [one['number'] for one in told['wrong']])
+        wrong = rows_of(part, [one['number'] for one in told['wrong']])
+        if hasattr(data.processor, 'text_of'):
+            told['wrong'] = [one | {'text': data.processor.text_of(row)} for one, row in zip(told['wrong'], wrong)]
+        return found, told, pictures(wrong)
 
     def _evaluate(
         self, split: str, batches: int, more: list[RowScore], made: tuple[Data, ConfigDict] | None = None
@@ -247,19 +251,24 @@ class Experiment:
         return {'split': split, **found}, part
 
 
-def pictures(part: Split, numbers: Collection[int]) -> list[np.ndarray]:
-    """Returns the inputs of rows of a split by their numbers, where these are pictures, uint8 [h w c], and this process
-    reads them all; else []."""
+def rows_of(part: Split, numbers: Collection[int]) -> list[dict[str, np.ndarray]]:
+    """Returns rows of a split by their numbers, where this process reads them all; else []."""
     if jax.process_count() > 1:
         return []
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, dict[str, np.ndarray]] = {}
     size = len(part.batch(0)['mask'])
     for n in sorted({number // size for number in numbers}):
-        inputs = part.batch(n).get('inputs', np.zeros(0))
-        if inputs.dtype != np.uint8 or inputs.ndim != 4:
-            return []
-        found |= {number: np.array(inputs[number % size]) for number in numbers if number // size == n}
+        batch = part.batch(n)
+        for number in numbers:
+            if number // size == n:
+                found[number] = {name: np.array(array[number % size]) for name, array in batch.items()}
     return [found[number] for number in numbers]
+
+
+def pictures(rows: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
+    """Returns the inputs of rows where these are pictures, uint8 [h w c]; else []."""
+    found = [row.get('inputs', np.zeros(0)) for row in rows]
+    return found if all(one.dtype == np.uint8 and one.ndim == 3 for one in found) else []
 
 
 def load(

@@ -21,6 +21,8 @@ OF_ROWS = (  # see test_scores_of_rows.py
     'calibration',
     'classification',
     'cross_entropy',
+    'f1',
+    'matthews',
     'per_class',
     'regression',
     'top_five',

@@ -23,7 +23,17 @@ from tests.experiments import start_two
 N, CLASSES = 45, 7
 LABELS = ['cat', 'a dog', 'either/or', '狐狸', 'same', 'same', '']
 INFO = {'classes': CLASSES, 'labels': LABELS}
-NAMES = ('accuracy', 'top_five', 'cross_entropy', 'classification', 'per_class', 'area', 'calibration')
+NAMES = (
+    'accuracy',
+    'top_five',
+    'cross_entropy',
+    'classification',
+    'per_class',
+    'area',
+    'calibration',
+    'f1',
+    'matthews',
+)
 GARBAGE = {'logits': np.nan, 'values': np.nan, 'targets': -1, 'mask': 0.0}  # what a row that pads may hold
 
 
@@ -86,6 +96,8 @@ def by_sklearn(rows, classes=CLASSES):
         'roc_auc': metrics.roc_auc_score(targets, probabilities, multi_class='ovr', average='macro'),
         'average_precision': metrics.average_precision_score(label_binarize(targets, classes=every), probabilities),
         'brier': metrics.brier_score_loss(targets, probabilities, labels=every, scale_by_half=False),
+        'f1': metrics.f1_score(targets, guesses, labels=every, average='macro', zero_division=0),
+        'matthews': metrics.matthews_corrcoef(targets, guesses),
         'calibration_error': calibration_error(probabilities, guesses == targets),
     }
     names = ['cat', 'a_dog', 'either_or', '狐狸', '4', '5', '6']
@@ -118,6 +130,17 @@ def close(found, wanted, rel=2e-5):
 @pytest.mark.parametrize('sizes', [[45], [16, 16, 13], [1, 43, 1], [9] * 5])
 def test_a_split_in_batches_is_the_split_at_once(sizes):
     close(evaluate(split(), sizes), by_sklearn(split()))
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_of_two_classes_f1_is_that_of_the_second(seed):
+    rows = split(seed, classes=2)
+    real = rows['mask'] != 0
+    targets, guesses = rows['targets'][real], rows['logits'][real].argmax(-1)
+    found = evaluate(rows, [45], ('f1', 'matthews'), info={'classes': 2})
+    close(found, {'f1': metrics.f1_score(targets, guesses), 'matthews': metrics.matthews_corrcoef(targets, guesses)})
+    rows['logits'][:] = [1, 0]  # always the first
+    assert evaluate(rows, [45], ('f1', 'matthews'), info={'classes': 2}) == {'f1': 0.0, 'matthews': 0.0}
 
 
 @pytest.mark.parametrize(('sizes', 'accumulate'), [([15, 30], 5), ([45], 9), ([45], 45)])

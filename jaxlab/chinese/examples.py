@@ -41,12 +41,22 @@ TABLE: dict[str, str] = {
         'config.init_from={source}：没有说明已发布的权重如何对应 config.model.name={name}。'
     ),
     # --- predict ---
-    'Say what a trained experiment makes of pictures, or of rows of a table.': (
-        '说出训练好的实验如何看待图片或表格的行。'
+    'Say what a trained experiment makes of pictures, texts, or rows of a table.': (
+        '说出训练好的实验如何看待图片、文本或表格的行。'
     ),
-    'files of pictures, folders of them, or rows of a table as 1.5,2,…': (
-        '图片文件、图片文件夹，或形如 1.5,2,… 的表格行'
+    'files of pictures, folders of them, texts, or rows of a table as 1.5,2,…': (
+        '图片文件、图片文件夹、文本，或形如 1.5,2,… 的表格行'
     ),
+    'a file with one of them a line (-: what is piped in); two texts have a tab between them': (
+        '一个文件，每行一个（-：来自管道）；两个文本之间用制表符分开'
+    ),
+    'say what to look at: files, texts or rows, or a file of such lines: --lines=FILE.': (
+        '请说明要看什么：文件、文本或表格行，或每行一个的文件：--lines=FILE。'
+    ),
+    'note: {cut:,} of {count:,} texts are longer than {length} tokens: their ends are not read': (
+        '注意：{count:,} 个文本中有 {cut:,} 个超过 {length} 个词元：超出的部分不读'
+    ),
+    '--lines={file} cannot be read ({error}).': '--lines={file} 无法读取（{error}）。',
     'how many classes to name (default 1)': '说出几个类别（默认 1）',
     '--top={top}: at least 1 is wanted.': '--top={top}：至少是 1。',
     '--workdir={workdir}: this experiment writes text; generate does that.': (

@@ -55,6 +55,8 @@ TABLE: dict[str, str] = {
     'this experiment is about {wanted} text(s), and {count} came: two have a tab between them.': (
         '这个实验需要 {wanted} 个文本，而给出的是 {count} 个：两个文本之间用制表符分开。'
     ),
+    # --- evaluation ---
+    'what it is most sure of, and wrong about:': '最有把握却错了的：',
     # --- texts that are there already ---
     'docstrings of Python {version}': 'Python {version} 的文档字符串',
     'This Python has no source text of its standard library in "{folder}" to learn from.\n'

@@ -3,7 +3,7 @@
 # n examples, b rows of a batch, t tokens of a row
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,15 @@ class LabelledText:
     def vocabulary(self) -> int:
         return self.tokenizer.vocabulary
 
-    def encode(self, raw: Raw) -> dict[str, np.ndarray]:
-        """Returns a row of a batch, without the axis of rows: tokens and types, int32 [t], and lengths, int32 [].
+    def encode(self, raw: Raw | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Returns a row of a batch, without the axis of rows: tokens and types, int32 [t], and lengths, int32 []. Of
+        what is such a row already it is that.
 
         Raises:
           UserError: two texts are wanted, and one came, or the other way round.
         """
+        if isinstance(raw, Mapping):
+            return raw
         rows = self.rows([self.texts(raw)])
         return {name: array[0] for name, array in rows.batch(0, np.array([0])).items() if name in ENCODED}
 
@@ -87,6 +90,11 @@ class LabelledText:
             self.tokenizer.padding,
             cut,
         )
+
+    def text_of(self, row: Mapping[str, np.ndarray]) -> str:
+        """Returns the text of a row as far as its tokens know it; of two, with a tab between."""
+        tokens, types = (row[name][: row['lengths']] for name in ('tokens', 'types'))
+        return '\t'.join(self.tokenizer.decode(tokens[types == kind]) for kind in range(1 + self.pair))
 
     def decode(self, probabilities: np.ndarray) -> str:
         """Returns the name of the likeliest class, given probabilities or logits [classes]."""

@@ -89,7 +89,8 @@ def _hangs_together(found: dict[str, Any]) -> bool:
     curves = [found[name]['macro'] for name in ('roc', 'precision_recall')]
     curves += [one for name in ('roc', 'precision_recall') for one in found[name]['classes']]
     return (
-        0 < count == len(found['classes']) <= CLASSES
+        all(isinstance(one.get('text', ''), str) for one in found['wrong'])
+        and 0 < count == len(found['classes']) <= CLASSES
         and all(number < count for number in named)
         and all(len(found[name]['classes']) in (0, count) for name in ('roc', 'precision_recall'))
         and len(found['confusion']) in (0, count)

@@ -18,6 +18,7 @@ from jaxlab.trust import place
 MATRIX = 50  # classes of a confusion matrix; where there are more, the pairs that are confused the most are told
 COLOURED = 8  # classes whose curves have colours of their own
 LINES = 20  # of a table that is shown at once
+TEXT = 400  # characters of a text
 SHEET_BYTES = 3_000_000  # of the sheet of pictures
 DIAGONAL = Curve(Series(np.array([0.0, 1.0]), np.array([0.0, 1.0])), 'ink', 0.8, 0.6, dashes='--', read=False)
 
@@ -132,7 +133,7 @@ def _confusion(found: Mapping[str, Any]) -> Html:
                 cells.append(tag('text', short(count), **at, text_anchor='middle', class_=dark))
     width, height = left + side * len(labels) + 40, above + side * len(labels) + 4
     size = {'viewBox': f'0 0 {width} {height}', 'style': f'max-width: {width}px'}
-    note = both('A row is what a picture or a row of a table is, a column what the model says it is.')
+    note = both('A row is what an example is, a column what the model says it is.')
     title = tag('figcaption', tag('b', both('Confusion matrix')), tag('small', note))
     return tag('figure', title, tag('svg', *cells, class_='confusion', **size), style='margin-top: 24px')
 
@@ -168,7 +169,7 @@ def _wrong(found: Mapping[str, Any], sheet: Path) -> Html:
     if not found['wrong']:
         return Html()
     head = [both('Row'), both('What it is'), both('What the model says'), both('Probability')]
-    rows = [
+    rows: list[list[object]] = [
         [
             tag('data', f'{one["number"]:,}'),
             _label(found, one['target']),
@@ -177,6 +178,10 @@ def _wrong(found: Mapping[str, Any], sheet: Path) -> Html:
         ]
         for one in found['wrong']
     ]
+    if any('text' in one for one in found['wrong']):
+        head.append(both('Text, as far as its tokens know it'))
+        for row, one in zip(rows, found['wrong'], strict=True):
+            row.append(tag('q', _short(one.get('text', ''), TEXT)))
     whole = table(head, rows, {3})
     title = tag('h3', both('What it was most sure of, and wrong about'), style='margin-top: 28px')
     if not (picture := _picture(sheet)):

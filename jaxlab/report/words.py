@@ -183,7 +183,8 @@ CHINESE = {
     ),
     'expected calibration error: {value}': '期望校准误差：{value}',
     'Confusion matrix': '混淆矩阵',
-    'A row is what a picture or a row of a table is, a column what the model says it is.': (
+    'Text, as far as its tokens know it': '文本（按词元还原）',
+    'A row is what an example is, a column what the model says it is.': (
         '一行是样本的真实类别，一列是模型给出的类别。'
     ),
     'The pairs of classes that are confused the most': '最常混淆的类别',

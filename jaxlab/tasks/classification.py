@@ -102,6 +102,18 @@ class Classification:
         """Returns what `answers` does, of one raw input."""
         return self.answers(params, extra, processor, [raw], **options)[0]
 
+    def options(self, top: int) -> dict[str, Any]:
+        """Returns the options of `answers` that the verb predict gives."""
+        return {'top': top}
+
+    def line(self, answer: Sequence[tuple[str, float]]) -> str:
+        """Returns an answer as the screen shows it."""
+        return '  '.join(f'{label} {probability:.4f}' for label, probability in answer)
+
+    def as_json(self, answer: Sequence[tuple[str, float]]) -> Any:
+        """Returns an answer as JSON has it."""
+        return [{'class': label, 'probability': probability} for label, probability in answer]
+
 
 def in_blocks(function: Any, params: Tree, extra: Tree, inputs: Sequence[Any]) -> np.ndarray:
     """Returns function(params, extra, batch) of all inputs, computed in blocks of one size or two.

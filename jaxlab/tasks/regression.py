@@ -71,6 +71,18 @@ class Regression:
         """Returns what `answers` does, of one raw input."""
         return self.answers(params, extra, processor, [raw])[0]
 
+    def options(self, top: int) -> dict[str, Any]:
+        """Returns the options of `answers` that the verb predict gives: there are no classes to name."""
+        return {}
+
+    def line(self, answer: float) -> str:
+        """Returns an answer as the screen shows it."""
+        return f'{answer:.4f}'
+
+    def as_json(self, answer: float) -> float:
+        """Returns an answer as JSON has it."""
+        return answer
+
 
 def make(model: Any, info: Mapping[str, Any], *, huber: float = 0.0) -> Regression:
     """Args:

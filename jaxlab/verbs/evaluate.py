@@ -16,6 +16,7 @@ from jaxlab.messages import say
 from jaxlab.verbs import step
 
 CLASSES = 20  # of so many there is a table on the screen
+MISTAKES, TEXT = 5, 100  # how many texts, and characters of each
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +63,8 @@ def run(parsed: argparse.Namespace) -> int:
         print(f'  {name:{width}} {value:.4f}')
     if assessment and len(assessment['labels']) <= CLASSES:
         print('\n'.join(['', *table(assessment)]))
+    if assessment and (lines := mistakes(assessment)):
+        print('\n'.join(['', *lines]))
     if said:
         print(f'\n{said}')
     return 0
@@ -96,10 +99,22 @@ def table(assessment: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def plain(label: str) -> str:
+def mistakes(assessment: Mapping[str, Any]) -> list[str]:
+    """Returns lines of the texts that the model is most sure of and wrong about; none where the rows are no texts."""
+    texts = [one for one in assessment['wrong'] if 'text' in one][:MISTAKES]
+    if not texts:
+        return []
+    lines = [say('what it is most sure of, and wrong about:')]
+    for one in texts:
+        target, said = (plain(assessment['labels'][one[key]]) for key in ('target', 'said'))
+        lines.append(f'  {target} > {said} {one["probability"]:.4f}  {plain(one["text"], TEXT)}')
+    return lines
+
+
+def plain(label: str, most: int = 24) -> str:
     """Returns the name of a class as one line shows it: no control characters, and not too long."""
     shown = ''.join(c if c.isprintable() else '\ufffd' for c in label)
-    return shown if len(shown) <= 24 else shown[:23] + '…'
+    return shown if len(shown) <= most else shown[: most - 1] + '…'
 
 
 def write(

@@ -1,25 +1,33 @@
-"""Say what a trained experiment makes of pictures, or of rows of a table.
+"""Say what a trained experiment makes of pictures, texts, or rows of a table.
 
 python -m jaxlab.main predict --workdir=runs/mlp-1a2b3c4d cat.png dog.jpg my_pictures/
 python -m jaxlab.main predict --workdir=runs/mlp-1a2b3c4d --top=3 --json cat.png
 python -m jaxlab.main predict --workdir=runs/mlp-5e6f7a8b 59,2,32.1,101,157,93.2,38,4,4.86,87
+python -m jaxlab.main predict --workdir=runs/bert_finetune-1a2b3c4d 'A gripping film.' --lines=reviews.txt
+cat reviews.txt | python -m jaxlab.main predict --workdir=runs/bert_finetune-1a2b3c4d --lines=-
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 from jaxlab.verbs import step
 
+SHOWN = 100  # characters of a text that the screen shows behind its answer
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     which = say('a checkpoint: its number, best or newest (default)')
     package = say('a package that the config may import from')
-    raws = say('files of pictures, folders of them, or rows of a table as 1.5,2,…')
-    parser.add_argument('raw', nargs='+', help=raws)
+    raws = say('files of pictures, folders of them, texts, or rows of a table as 1.5,2,…')
+    lines = say('a file with one of them a line (-: what is piped in); two texts have a tab between them')
+    parser.add_argument('raw', nargs='*', help=raws)
     parser.add_argument('--workdir', required=True, help=say('the experiment'))
+    parser.add_argument('--lines', action='append', default=[], help=lines)
     parser.add_argument('--step', type=step, default='newest', help=which)
     parser.add_argument('--top', type=int, default=1, help=say('how many classes to name (default 1)'))
     parser.add_argument('--json', action='store_true', help=say('print one JSON object'))
@@ -33,6 +41,9 @@ def run(parsed: argparse.Namespace) -> int:
 
     if parsed.top < 1:
         raise UserError('--top={top}: at least 1 is wanted.', top=parsed.top)
+    given = [*parsed.raw, *(line for file in parsed.lines for line in lines_of(file))]
+    if not given:
+        raise UserError('say what to look at: files, texts or rows, or a file of such lines: --lines=FILE.')
     experiment = load(parsed.workdir, step=parsed.step, overrides=parsed.overrides, allow_import=parsed.allow_import)
     if not hasattr(experiment.task, 'answers'):
         raise UserError('--workdir={workdir}: this experiment writes text; generate does that.', workdir=parsed.workdir)
@@ -40,26 +51,58 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError(
             '--workdir={workdir}: this experiment makes pictures; generate does that.', workdir=parsed.workdir
         )
-    names = [name for raw in parsed.raw for name in files_of(raw)]
-    readable, inputs = [], []
+    processor = experiment.processor
+    of_texts = hasattr(processor, 'is_cut')
+    names = given if of_texts else [name for raw in given for name in files_of(raw)]
+    readable, inputs, cut = [], [], 0
     for name in names:
         try:
-            inputs.append(experiment.processor.encode(name))
+            inputs.append(processor.encode(name))
             readable.append(name)
+            cut += of_texts and processor.is_cut(name)
         except UserError as error:
             print(f'jaxlab: {error}', file=sys.stderr)
-    classes = bool(experiment.processor.labels)
-    options = {'top': parsed.top} if classes else {}
-    found = dict(zip(readable, experiment.answers(inputs, **options) if inputs else []))
+    if cut:
+        note = say(
+            'note: {cut:,} of {count:,} texts are longer than {length} tokens: their ends are not read',
+            cut=cut,
+            count=len(readable),
+            length=processor.length,
+        )
+        print(note, file=sys.stderr)
+    options = experiment.task.options(top=parsed.top)
+    answers = experiment.answers(inputs, **options) if inputs else []
     if parsed.json:
-        shown = {name: [{'class': label, 'probability': p} for label, p in answer] for name, answer in found.items()}
-        print(json.dumps(shown if classes else found, ensure_ascii=False))
+        as_json = {name: experiment.task.as_json(answer) for name, answer in zip(readable, answers)}
+        print(json.dumps(as_json, ensure_ascii=False))
     else:
-        width = max(map(len, found), default=0)
-        for name, answer in found.items():
-            text = '  '.join(f'{label} {p:.4f}' for label, p in answer) if classes else f'{answer:.4f}'
-            print(f'{name:{width}}  {text}')
-    return 0 if len(found) == len(names) else 2
+        show(readable, [experiment.task.line(answer) for answer in answers], of_texts)
+    return 0 if len(readable) == len(names) else 2
+
+
+def show(names: list[str], told: list[str], of_texts: bool) -> None:
+    """Prints a line for each: a name and what is said of it, or of texts, which may be long, the other way round."""
+    from jaxlab.observers.screen import cells, pad
+
+    first = told if of_texts else names
+    width = max(map(cells, first), default=0)
+    for name, answer in zip(names, told):
+        shown = name if len(name) <= SHOWN else f'{name[: SHOWN - 1]}…'
+        print(f'{pad(answer, width)}  {shown}' if of_texts else f'{pad(name, width)}  {answer}')
+
+
+def lines_of(file: str) -> Iterator[str]:
+    """Yields the lines of a file that are not empty; '-' is what is piped in.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    try:
+        text: Any = sys.stdin if file == '-' else Path(file).expanduser().open(encoding='utf-8')
+        with text:
+            yield from (line for whole in text if (line := whole.rstrip('\r\n')).strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError('--lines={file} cannot be read ({error}).', file=file, error=error) from None
 
 
 def files_of(raw: str) -> list[str]:
