@@ -28,9 +28,10 @@ def make_scores(names: Sequence[str], info: Info) -> list[Score | RowScore]:
 
 
 def make_evaluate(task: Task, scores: Scores, accumulate: int = 1) -> Evaluate:
-    """Returns evaluate(params, extra, batches, asked=…) -> {'loss': 2.1, …}, compiled once.
+    """Returns evaluate(params, extra, batches, asked=…, judge=…) -> {'loss': 2.1, …}, compiled once for each shape.
 
     `asked()` is called before each batch, and ends it all where it returns what is true: then nothing was found, {}.
+    `judge` is the split's, and finishes scores that are `judged`.
     Batches are on the devices. Sums stay there from batch to batch, and the host reads them once, at the end; what is
     kept of rows it reads batch by batch, while the devices are at the next one. A batch is looked at in `accumulate`
     micro-batches: what is too large to train on whole is too large to evaluate whole. It is looked at in more where the
@@ -60,7 +61,11 @@ def make_evaluate(task: Task, scores: Scores, accumulate: int = 1) -> Evaluate:
         return carries, (counts(batch), joined(rows)) if of_rows else ()
 
     def evaluate(
-        params: Tree, extra: Tree, batches: Iterable[Batch], asked: Callable[[], int] = lambda: 0
+        params: Tree,
+        extra: Tree,
+        batches: Iterable[Batch],
+        asked: Callable[[], int] = lambda: 0,
+        judge: Callable[[Mapping[str, np.ndarray]], dict[str, float]] = lambda rows: {},
     ) -> dict[str, Any]:
         before, carries, rows, kept = start(), start(), (), Kept(len(of_rows))
         for batch in batches:
@@ -74,7 +79,8 @@ def make_evaluate(task: Task, scores: Scores, accumulate: int = 1) -> Evaluate:
         found: dict[str, Any] = {}
         finished = iter(jax.device_get(carries)), iter(kept.whole())
         for score in scores:
-            found |= score.finish(next(finished[hasattr(score, 'rows')]))
+            one: Any = next(finished[hasattr(score, 'rows')])
+            found |= judge(one) if getattr(score, 'judged', False) else score.finish(one)
         return found
 
     return evaluate

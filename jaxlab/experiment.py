@@ -245,7 +245,7 @@ class Experiment:
             scores = [*make_scores(config.evaluate.scores, data.info), *more]
             evaluate = make_evaluate(self.task, scores, config.accumulate)
             wanted = count(part, batches)
-            found = evaluate(self.params, self.extra, map(place, prefetch(part.batch, 0, wanted)))
+            found = evaluate(self.params, self.extra, map(place, prefetch(part.batch, 0, wanted)), judge=part.judge)
         if wanted == part.batches:
             found |= part.counts
         return {'split': split, **found}, part

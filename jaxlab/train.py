@@ -153,7 +153,7 @@ def train(
                 with ledger.of('evaluate'):
                     for name, split in data.splits.items():
                         held_out = stop.waits(prefetch(split.batch, 0, count(split, config.evaluate.batches)))
-                        found = evaluate(params, state.extra, map(place, held_out), stop.asked)
+                        found = evaluate(params, state.extra, map(place, held_out), stop.asked, split.judge)
                         if stop.asked():
                             return False
                         row |= {f'eval/{name}/{score}': value for score, value in found.items()}

@@ -16,6 +16,7 @@ from jaxlab.scores import believed
 ROWS, LENGTH, VOCABULARY = 12, 5, 7
 NAMES = ('accuracy', 'bits_per_byte', 'perplexity')
 INFO = {'classes': 3, 'labels': ['cat', 'dog', 'fox']}
+JUDGED = 'answers'  # which tests/data/test_squad.py marks
 OF_ROWS = (  # see test_scores_of_rows.py
     'area',
     'calibration',
@@ -148,7 +149,7 @@ def test_sums_stay_on_the_device_and_one_program_serves_all_batches(monkeypatch)
 
 def test_every_score_is_one_of_these():
     assert sorted(config.names('scores')) == sorted(
-        [*NAMES, *OF_ROWS, 'believed']
+        [*NAMES, *OF_ROWS, JUDGED, 'believed']
     )  # a new score wants a line in one of these
 
 

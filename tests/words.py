@@ -25,7 +25,7 @@ class Words(nn.Module):
         x = x * real
         if self.head == 'classes':
             return nn.Dense(self.outputs, name='head')(x.sum(1) / jnp.maximum(lengths, 1)[:, None])
-        around = jnp.concatenate([x, jnp.roll(x, 1, 1), jnp.roll(x, -1, 1)], -1)
+        around = jnp.concatenate([jnp.roll(x, by, 1) for by in range(-2, 3)], -1)
         mean = jnp.broadcast_to(x.sum(1, keepdims=True), x.shape)
         hidden = nn.tanh(nn.Dense(4 * self.width, name='layer')(jnp.concatenate([around, mean], -1)))
         return nn.Dense(self.outputs, name='head')(hidden)

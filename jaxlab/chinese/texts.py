@@ -55,6 +55,45 @@ TABLE: dict[str, str] = {
     'this experiment is about {wanted} text(s), and {count} came: two have a tab between them.': (
         '这个实验需要 {wanted} 个文本，而给出的是 {count} 个：两个文本之间用制表符分开。'
     ),
+    # --- questions ---
+    'question={question}: of a row of length={length} tokens at least 11 are left for the text.': (
+        'question={question}：一行 length={length} 个词元中，至少要给文本留下 11 个。'
+    ),
+    'stride={stride}: a window begins at least one token after the one before.': (
+        'stride={stride}：每个窗口至少比前一个晚一个词元开始。'
+    ),
+    '{source} has no questions: sources such as squad_files do.': '{source} 没有问题：squad_files 之类的来源才有。',
+    '{source}: no question of its part "train" has its answer in its text.': (
+        '{source}：“train”部分没有一个问题的答案在其文本中。'
+    ),
+    '{name}: questions (and rows) {counts}; fingerprint {fingerprint}': (
+        '{name}：问题数（与行数）{counts}；指纹 {fingerprint}'
+    ),
+    '{line}; of {count:,} questions no answer stands in the text: not trained on, counted as wrong': (
+        '{line}；有 {count:,} 个问题的答案不在文本中：不用于训练，评估时计为错误'
+    ),
+    '{line}; {count:,} answers begin or end inside a token': '{line}；有 {count:,} 个答案的首尾在词元之内',
+    '{line}; {count:,} questions were cut': '{line}；有 {count:,} 个问题被截断',
+    '{line}; {count:,} questions without any answer were left out': '{line}；略去没有任何答案的问题 {count:,} 个',
+    '"{path}" is no file of SQuAD v1.1 ({error}): data, paragraphs, context, qas, question, answers, text,'
+    ' answer_start.': (
+        '“{path}”不是 SQuAD v1.1 的文件（{error}）：data、paragraphs、context、qas、question、answers、text、'
+        'answer_start。'
+    ),
+    '"{path}" has no question with an answer.': '“{path}”中没有带答案的问题。',
+    'path is not set: give a .json file of questions, as SQuAD has them.': (
+        '没有设置 path：请给出一个 SQuAD 格式的 .json 问题文件。'
+    ),
+    '"{path}" has too few texts to divide: config.data.source.divide=false.': (
+        '“{path}”的文本太少，无法划分：config.data.source.divide=false。'
+    ),
+    'a question and a text are wanted, in a tuple or with a tab between.': (
+        '需要一个问题和一个文本，放在元组中，或用制表符分开。'
+    ),
+    'config.task.name=question_answering wants a question and a text: data.squad reads such.': (
+        'config.task.name=question_answering 需要问题和文本：data.squad 读取这样的数据。'
+    ),
+    'longest={longest}: an answer has 1 to 1000 tokens.': 'longest={longest}：一个答案有 1 到 1000 个词元。',
     # --- evaluation ---
     'what it is most sure of, and wrong about:': '最有把握却错了的：',
     # --- texts that are there already ---
@@ -63,6 +102,12 @@ TABLE: dict[str, str] = {
     'Give text of your own: --config.data.source.name=text_table --config.data.source.path=FILE': (
         '这个 Python 的“{folder}”中没有标准库的源代码可供学习。\n'
         '请给出自己的文本：--config.data.source.name=text_table --config.data.source.path=FILE'
+    ),
+    'questions about Python {version}': '关于 Python {version} 的问题',
+    'This Python has no source text of its standard library in "{folder}" to learn from.\n'
+    'Give questions of your own: --config.data.source.name=squad_files --config.data.source.path=FILE': (
+        '这个 Python 的“{folder}”中没有标准库的源代码可供学习。\n'
+        '请给出自己的问题：--config.data.source.name=squad_files --config.data.source.path=FILE'
     ),
     'its class is {target}, and there are 0 to {last}': '类别是 {target}，而类别只有 0 到 {last}',
     'warning: {count:,} of {all:,} records of {name} are left out; the first: {error}': (

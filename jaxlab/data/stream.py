@@ -22,11 +22,13 @@ class Split:
       batches: how many batches hold all of it.
       batch: n in 0..batches-1 -> this process's rows of global batch n; rows that pad the last batch have mask 0.
       counts: how much it is, over all processes, such as {'documents': 12, 'bytes': 3456} or {'examples': 1000}.
+      judge: what is kept of rows -> scores by name, where what is right is no array but, say, a text.
     """
 
     batches: int
     batch: Callable[[int], Batch]
     counts: Mapping[str, int]
+    judge: Callable[[Mapping[str, np.ndarray]], dict[str, float]] = lambda rows: {}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@ lists them by name in `evaluate.scores`.
 
 A score that is a sum is added batch by batch on the device, and finished on the host. A score that is none, such as the
 area under a curve, for which rows must be sorted, takes from each row some small arrays, and is found on the host from
-those of all rows.
+those of all rows. Where what is right is no array but a text, the split says how good they are: such a score is
+`judged`.
 
 Where nothing counts, a mean is 0. What is not defined on a split, as the area under a curve where all rows are of one
 class, is NaN, which is never the best.

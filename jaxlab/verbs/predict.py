@@ -67,7 +67,7 @@ def run(parsed: argparse.Namespace) -> int:
             'note: {cut:,} of {count:,} texts are longer than {length} tokens: their ends are not read',
             cut=cut,
             count=len(readable),
-            length=processor.length,
+            length=getattr(processor, 'question', processor.length),
         )
         print(note, file=sys.stderr)
     options = experiment.task.options(top=parsed.top)

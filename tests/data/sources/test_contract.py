@@ -63,6 +63,7 @@ def prepared_texts(root):
     return {'set': 'shapes', 'dir': str(root)}
 
 
+OTHERS = {'squad_files', 'python_questions', 'conll', 'python_tags'}  # test_squad.py, test_tagging.py
 RECIPES = {
     'digits': lambda root: {},
     'diabetes': lambda root: {},
@@ -142,7 +143,7 @@ def test_there_is_a_recipe_for_every_source():
         for each in pkgutil.iter_modules(sources.__path__)
         if hasattr(importlib.import_module(f'jaxlab.data.sources.{each.name}'), 'make')
     ]
-    assert set(made) == {name.partition(' ')[0] for name in RECIPES}
+    assert set(made) - OTHERS == {name.partition(' ')[0] for name in RECIPES}
 
 
 def test_what_a_source_gives(recipe):
