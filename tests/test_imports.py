@@ -37,7 +37,7 @@ ARROWS = {
     'decode': set(),
     'parallel': set(),
     'trust': set(),
-    'pretrained': {'models', 'parallel', 'trust'},
+    'pretrained': {'models', 'nn', 'parallel', 'trust'},
     'report': {'trust', 'workdir'},
     'observers': {'best', 'config', 'config_text', 'data', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
 }

@@ -11,6 +11,7 @@ In a notebook:
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -207,7 +208,7 @@ def make(
     positions: str = 'learned',  # 'learned' (a table, GPT-2) or 'rotary' (Llama)
     norm: str = 'layer',  # 'layer' (GPT-2) or 'rms' (Llama)
     norm_epsilon: float = 1e-5,  # keeps the norm of a zero vector finite
-    activation: str = 'gelu',  # 'gelu' (GPT-2) or 'swiglu' (Llama)
+    activation: str = 'gelu',  # 'gelu' (GPT-2), 'gelu_exact' or 'swiglu' (Llama)
     bias: bool = True,  # whether linear layers and layer norms have one (GPT-2: yes, Llama: no)
     attention_bias: bool = False,  # whether those of attention have one even where bias=False
     tied: bool = True,  # whether the token table is the output layer too (GPT-2: yes, Llama: no)
@@ -242,12 +243,12 @@ def make(
     kv_heads = kv_heads or heads
     one_of('positions', positions, ('learned', 'rotary'))
     one_of('norm', norm, ('layer', 'rms'))
-    one_of('activation', activation, ('gelu', 'swiglu'))
+    one_of('activation', activation, ('gelu', 'gelu_exact', 'swiglu'))
     one_of('attention', attention, ('auto', *IMPLEMENTATIONS))
     one_of('remat', remat, ('none', 'dots', 'full'))
     one_of('rotary_scaling', rotary_scaling, SCALINGS)
     between(1, MOST_LAYERS, layers=layers)
-    mlp_width = mlp_width or (4 * width if activation == 'gelu' else -(-8 * width // (3 * 64)) * 64)
+    mlp_width = mlp_width or (-(-8 * width // (3 * 64)) * 64 if activation == 'swiglu' else 4 * width)
     sizes = dict(width=width, heads=heads, kv_heads=kv_heads, mlp_width=mlp_width, context=context)
     between(1, 1 << 24, **sizes, vocabulary=vocabulary, vocabulary_multiple=vocabulary_multiple)
     between(0, 1 << 24, head_width=head_width, rotary_context=rotary_context)
@@ -295,6 +296,13 @@ def make(
             context=context,
             length=info['length'],
         )
+    rotary = Rotary(rotary_base)
+    if rotary_scaling != 'none':
+        rotary = Rotary(rotary_base, rotary_scaling, rotary_factor)
+    if rotary_scaling in ('llama3', 'yarn'):
+        rotary = replace(rotary, context=rotary_context or context, slow=rotary_slow, fast=rotary_fast)
+    if rotary_scaling == 'yarn':
+        rotary = replace(rotary, attention=rotary_attention)
     return GPT(
         layers=layers,
         width=width,
@@ -313,15 +321,7 @@ def make(
         attention_bias=bias or attention_bias,
         tied=tied,
         dropout=dropout,
-        rotary=Rotary(
-            rotary_base,
-            rotary_scaling,
-            rotary_factor,
-            rotary_context or context,
-            rotary_slow,
-            rotary_fast,
-            rotary_attention,
-        ),
+        rotary=rotary,
         attention=attention,
         init_scale=init_scale,
         scan=scan,

@@ -8,13 +8,10 @@
 A family is a table: each row is the name of one of their tensors, the path of ours, and how theirs is laid out.
 """
 
-import json
-import os
+import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,68 +19,14 @@ import numpy as np
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 from jaxlab.parallel.layout import path_name
-from jaxlab.pretrained.files import Tensor, Weights, find
+from jaxlab.pretrained.family import LAYOUTS, Family, Piece, Row
+from jaxlab.pretrained.files import Weights, find
+from jaxlab.pretrained.saving import save
 
 __all__ = ['LAYOUTS', 'Family', 'Row', 'check', 'check_architecture', 'find', 'load', 'save']
 
 NAMED = 10  # names that a message lists at most
-
-# How torch lays a tensor out, and how we do: (theirs -> ours, ours -> theirs). All are views of the same numbers.
-LAYOUTS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
-    'same': (lambda x: x, lambda x: x),
-    'linear': (lambda x: x.T, lambda x: x.T),  # [o i] and [i o]
-    'conv': (  # [o i *window] and [*window i o]
-        lambda x: np.moveaxis(x, (0, 1), (-1, -2)),
-        lambda x: np.moveaxis(x, (-1, -2), (0, 1)),
-    ),
-    'pointwise': (lambda x: x[:, :, 0, 0].T, lambda x: x.T[:, :, None, None]),  # [o i 1 1] and [i o]
-    'first': (lambda x: x[0], lambda x: x[None]),  # theirs has a first axis of 1
-}
-
-
-class Row(NamedTuple):
-    """One kind of tensor: 'layer{stage+1}.{block}.conv1.weight', 'params/stage_{stage}_block_{block}/…', 'conv'.
-
-    What stands in braces is a number: found in our path, and filled into their name (one more, where that says so).
-    """
-
-    theirs: str
-    ours: str
-    layout: str = 'same'
-
-
-@dataclass(frozen=True)
-class Family:
-    """What is published under one scheme of names.
-
-    Attributes:
-      rows: the table.
-      ignored: patterns of their names that hold nothing we need.
-      beside: (pattern, names) of whole numbers, 0, that an export has beside a tensor: torch counts batches.
-      make: makes the model, and `arguments_of` its arguments from their config.json.
-      structure: fields of the model that say which architecture it is.
-      head: where our head is.
-    """
-
-    rows: tuple[Row, ...]
-    ignored: tuple[str, ...] = ()
-    beside: tuple[tuple[str, str], ...] = ()
-    make: Callable[..., Any] | None = None
-    arguments_of: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
-    structure: tuple[str, ...] = ()
-    head: str = 'params/head/'
-
-    def named(self, path: str) -> tuple[str, str]:
-        """Returns their name of our path, and the layout; ('', '') where the table has none."""
-        for row in self.rows:
-            pattern = re.sub(r'\\\{(\w+)\\\}', r'(?P<\1>[0-9]+)', re.escape(row.ours))
-            if found := re.fullmatch(pattern, path):
-                return re.sub(r'\{(\w+)(\+1)?\}', lambda place: _filled(place, found), row.theirs), row.layout
-        return '', ''
-
-
-def _filled(place: re.Match[str], found: re.Match[str]) -> str:
-    return str(int(found[place[1]]) + (1 if place[2] else 0))
+CHUNK = 4 << 20  # bytes of a file that are in memory at a time, beside the leaf that they go into
 
 
 def load(
@@ -109,9 +52,8 @@ def load(
     check(weights, family, variables, new_head=new_head, model=model)
 
     def read(path: Any, leaf: Any) -> Any:
-        name, layout = family.named(path_name(path))
         kept = new_head and path_name(path).startswith(family.head)
-        return leaf if kept else _placed(weights.tensors[name], layout, leaf)
+        return leaf if kept else _placed(weights, family.pieces(path_name(path), leaf.shape), leaf)
 
     return jax.tree_util.tree_map_with_path(read, variables)
 
@@ -121,12 +63,14 @@ def check(weights: Weights, family: Family, variables: Any, *, new_head: bool = 
     if model is not None:
         check_architecture(weights, family, model, new_head)
     shapes = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
+    pieces = {path: family.pieces(path, shape) for path, shape in shapes.items()}
     kept = {path for path in shapes if new_head and path.startswith(family.head)}
-    names = {path: family.named(path) for path in shapes if path not in kept}
-    left = {family.named(path)[0] for path in kept}
-    left |= {row.theirs for row in family.rows if new_head and row.ours.startswith(family.head)}
-    missing = [name or path for path, (name, _) in names.items() if name not in weights.tensors]
-    known = {name for name, _ in names.values()} | left
+    wanted = [(path, piece) for path, found in pieces.items() if path not in kept for piece in found]
+    unknown = [path for path, found in pieces.items() if not found and path not in kept]
+    missing = unknown + [piece.name for _, piece in wanted if piece.name not in weights.tensors]
+    known = {piece.name for found in pieces.values() for piece in found}
+    known |= {row.theirs for row in family.rows if new_head and row.ours.startswith(family.head)}
+    known |= {name for name, other in family.again if _equal(weights, name, other)}
     over = [
         name
         for name in weights.tensors
@@ -139,8 +83,18 @@ def check(weights: Weights, family: Family, variables: Any, *, new_head: bool = 
             missing=say(' It wants, and they lack: {names}.', names=_few(missing)) if missing else '',
             over=say(' They have, and it does not: {names}.', names=_few(over)) if over else '',
         )
-    for path, (name, layout) in names.items():
-        _check_shape(weights, family, path, shapes[path], name, layout)
+    for path, piece in wanted:
+        _check_shape(weights, family, path, piece, piece.theirs(shapes[path]), getattr(model, 'vocabulary', 0))
+
+
+def _equal(weights: Weights, name: str, other: str) -> bool:
+    """Whether two of their tensors are there, and are the same numbers."""
+    if not {name, other} <= weights.tensors.keys():
+        return False
+    one, two = weights.tensors[name], weights.tensors[other]
+    return one.shape == two.shape and all(
+        np.array_equal(one.rows(*span), two.rows(*span)) for span in _spans(one.shape)
+    )
 
 
 def check_architecture(weights: Weights, family: Family, model: Any, new_head: bool = False) -> None:
@@ -161,69 +115,56 @@ def check_architecture(weights: Weights, family: Family, model: Any, new_head: b
             )
 
 
-def save(
-    folder: str | Path,
-    family: Family,
-    variables: Any,
-    config: Mapping[str, Any] | None = None,
-    preprocessor: Mapping[str, Any] | None = None,
+def _check_shape(
+    weights: Weights, family: Family, path: str, piece: Piece, wanted: tuple[int, ...], vocabulary: int
 ) -> None:
-    """Writes variables under the published names: model.safetensors, config.json and preprocessor_config.json.
-
-    Args:
-      folder: made if it is not there; what it has of these files is replaced.
-      family: the scheme of names.
-      variables: {'params': …, 'batch_stats': …} of arrays, without boxes; numbers are written as they are.
-      config: of the published code, by which it makes the model.
-      preprocessor: likewise, what it does to pictures.
-
-    Raises:
-      UserError: the table has no name for a leaf.
-      OSError: the folder cannot be written.
-    """
-    from safetensors.numpy import save_file
-
-    tensors: dict[str, np.ndarray] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
-        name, layout = family.named(path_name(path))
-        if not name:
-            raise UserError('{path}: nothing that is published has such a parameter.', path=path_name(path))
-        tensors[name] = np.ascontiguousarray(LAYOUTS[layout][1](np.asarray(leaf)))
-        for pattern, beside in family.beside:
-            if found := re.fullmatch(pattern, name):
-                tensors[found.expand(beside)] = np.zeros((), np.int64)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / 'model.safetensors.part', metadata={'format': 'pt'})
-    os.replace(folder / 'model.safetensors.part', folder / 'model.safetensors')
-    for file, content in (('config.json', config), ('preprocessor_config.json', preprocessor)):
-        if content is not None:
-            text = json.dumps(dict(content), indent=2, ensure_ascii=False)
-            (folder / file).write_text(text + '\n', encoding='utf-8')
-
-
-def _check_shape(weights: Weights, family: Family, path: str, wanted: tuple, name: str, layout: str) -> None:
-    shape = weights.tensors[name].shape
-    in_theirs = LAYOUTS[layout][1](np.broadcast_to(np.float32(0), wanted)).shape  # takes no memory
-    if shape == in_theirs:
+    shape = weights.tensors[piece.name].shape
+    if piece.row.padded and shape[1:] == wanted[1:] and shape[0] <= wanted[0]:
+        if vocabulary and shape[0] != vocabulary:
+            raise UserError(
+                '"{source}" has {theirs} tokens, and the model {ours}: another vocabulary.',
+                source=weights.source,
+                theirs=shape[0],
+                ours=vocabulary,
+            )
+        return
+    if shape == wanted:
         return
     raise UserError(
         '"{source}": {name} has shape {shape}, and the model wants {wanted}: {why}.',
         source=weights.source,
-        name=name,
+        name=piece.name,
         shape=list(shape),
-        wanted=list(in_theirs),
+        wanted=list(wanted),
         why=say('other classes; new_head=True leaves theirs out')
         if path.startswith(family.head)
         else say('another architecture'),
     )
 
 
-def _placed(tensor: Tensor, layout: str, leaf: Any) -> jax.Array:
-    array = LAYOUTS[layout][0](tensor.read()).astype(leaf.dtype)
+def _placed(weights: Weights, pieces: list[Piece], leaf: Any) -> jax.Array:
+    """Returns a leaf with their numbers. They are read some rows at a time into one array of the leaf's own shape and
+    type, so the host holds that array, a chunk, and what was placed before."""
+    array = np.empty(leaf.shape, leaf.dtype)
+    for piece in pieces:
+        tensor, view = weights.tensors[piece.name], piece.view(array)
+        if view.ndim:
+            view[tensor.shape[0] :] = 0  # rows that only pad ours
+        for start, stop in _spans(tensor.shape):
+            rows = piece.columns(tensor.rows(start, stop))
+            view[(slice(start, stop),) if view.ndim else ()] = rows
     sharding = getattr(leaf, 'sharding', None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     placed = jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
     return jax.block_until_ready(placed)  # until then the host holds it
+
+
+def _spans(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Returns (start, stop) of chunks of rows of a tensor."""
+    rows = shape[0] if shape else 1
+    if len(shape) < 2:
+        return [(0, rows)]
+    step = max(CHUNK // max(8 * math.prod(shape[1:]), 1), 1)
+    return [(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
 def _few(names: list[str]) -> str:

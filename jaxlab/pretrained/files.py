@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxlab.errors import UserError
-from jaxlab.pretrained import torch_file
+from jaxlab.pretrained import safetensors_file, torch_file
 from jaxlab.trust.names import inside
 
 WHOLE, INDEX = 'model.safetensors', 'model.safetensors.index.json'
@@ -26,10 +26,14 @@ ENDPOINT = 'https://huggingface.co'
 
 
 class Tensor(NamedTuple):
-    """A tensor of a file, which `read` reads."""
+    """A tensor of a file, of which `rows` reads those from start to stop, along its first axis."""
 
     shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]
+    rows: Callable[[int, int], np.ndarray]
+
+    def read(self) -> np.ndarray:
+        """Returns all of it."""
+        return self.rows(0, self.shape[0] if self.shape else 1)
 
 
 @dataclass(frozen=True)
@@ -140,24 +144,25 @@ def _of_hub(source: str) -> Weights:
 
 def _of_file(path: Path) -> dict[str, Tensor]:
     if path.suffix in TORCH:
-        return {name: Tensor(array.shape, partial(np.asarray, array)) for name, array in torch_file.read(path).items()}
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        file = safe_open(path, framework='numpy')  # mapped, not read; open as long as a tensor of it is known
-        names = list(file.keys())
-        shapes = [tuple(file.get_slice(name).get_shape()) for name in names]
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from None
-    return {name: Tensor(shape, partial(_read, path, file, name)) for name, shape in zip(names, shapes)}
-
-
-def _read(path: Path, file: Any, name: str) -> np.ndarray:
+        arrays = torch_file.read(path)
+        return {name: Tensor(array.shape, partial(_part, array)) for name, array in arrays.items()}
     from safetensors import SafetensorError
 
     try:
-        return file.get_tensor(name)
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # a dtype that numpy lacks is one of these
+        found = safetensors_file.read(path)
+    except (SafetensorError, OSError, ValueError, LookupError) as error:
+        raise _damaged(path, error) from None
+    return {name: Tensor(shape, partial(_read, path, rows)) for name, (shape, rows) in found.items()}
+
+
+def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
+    return np.asarray(array[start:stop] if array.ndim else array)
+
+
+def _read(path: Path, rows: Callable[[int, int], np.ndarray], start: int, stop: int) -> np.ndarray:
+    try:
+        return rows(start, stop)
+    except (OSError, ValueError) as error:  # a kind of numbers that we lack is one of these
         raise _damaged(path, error) from None
 
 
