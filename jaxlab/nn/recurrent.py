@@ -160,6 +160,11 @@ def _backward(
 recur.defvjp(_forward, _backward)
 
 
+def born(cell: str, width: int, dtype: Dtype, batch: int) -> States:
+    """Returns the states before any step: zeros, [b h] each, of `dtype`, float32 at least."""
+    return (jnp.zeros((batch, width), jnp.promote_types(dtype, jnp.float32)),) * CELLS[cell].states
+
+
 def each_gate(init: Initializer) -> Initializer:
     """Returns the initializer that gives every gate, [i h], what `init` would give it alone: [g i h]."""
 
@@ -216,7 +221,7 @@ class Recurrent(nn.Module):
         x = jnp.einsum('ri,igh->rgh', rows, gathered(kernel)) + bias.astype(self.dtype)
         x = constrain(x.reshape(b, t, *shape).swapaxes(0, 1), 'length', 'batch', 'gates', 'mlp')
         if start is None:
-            start = self.born(b)
+            start = born(self.cell, self.width, self.dtype, b)
         start = tuple(constrain(state, 'batch', 'mlp') for state in start)
         bias = state_bias.astype(start[0].dtype)
         y, last = recur(
@@ -224,12 +229,6 @@ class Recurrent(nn.Module):
         )
         y = y.astype(self.dtype).swapaxes(0, 1)
         return constrain(y, 'batch', 'length', 'embed'), last
-
-    @nn.nowrap
-    def born(self, batch: int) -> States:
-        """The states before any step: zeros, [b h] each. Needs no parameters."""
-        zeros = jnp.zeros((batch, self.width), jnp.promote_types(self.dtype, jnp.float32))
-        return (zeros,) * CELLS[self.cell].states
 
     @nn.nowrap
     def _bias_init(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
@@ -300,5 +299,5 @@ class RecurrentStack(nn.Module):
     @nn.nowrap
     def born(self, batch: int) -> tuple[States, ...]:
         """The states of all layers before any step: zeros. Needs no parameters."""
-        layer = Recurrent(self.cell, self.width, dtype=self.dtype)
-        return (layer.born(batch),) * (self.layers * (2 if self.bidirectional else 1))
+        one = born(self.cell, self.width, self.dtype, batch)
+        return (one,) * (self.layers * (2 if self.bidirectional else 1))
