@@ -20,4 +20,32 @@ TABLE: dict[str, str] = {
     'next_sentence=True is told from what the pooler makes: set pooler=True, or next_sentence=False.': (
         'next_sentence=True 要根据 pooler 的输出来判断：请设 pooler=True，或 next_sentence=False。'
     ),
+    # --- masked text ---
+    'the English prose of Python {version}': 'Python {version} 自带的英文',
+    'whole modules and topics with sha256(name) % 20 == 0': '满足 sha256(名称) % 20 == 0 的整个模块和主题',
+    'length={length}: a row has at least 8 tokens.': 'length={length}：一行至少有 8 个词元。',
+    '{name}={value}: a share is wanted, from 0 to 1, such as 0.15.': (
+        '{name}={value}：应是 0 到 1 之间的比例，例如 0.15。'
+    ),
+    'masked={masked} and swapped={swapped} are shares of the same tokens: together at most 1.': (
+        'masked={masked} 和 swapped={swapped} 是同一批词元的比例：合起来至多为 1。'
+    ),
+    'config.data.processor.name={name} has no token that hides others: wordpiece has one.': (
+        'config.data.processor.name={name} 没有用来遮盖其他词元的词元：wordpiece 有。'
+    ),
+    'config.data.path: no document of {corpus} has two sentences.': (
+        'config.data.path：{corpus}中没有一个文档含两个句子。'
+    ),
+    # --- masked language model ---
+    'config.model.next_sentence=True, and rows of these data are one text: set it to False, or'
+    ' config.data.pairs=True.': (
+        'config.model.next_sentence=True，而这些数据每行只有一段文本：请把它设为 False，或设 config.data.pairs=True。'
+    ),
+    '"{text}" has no gap: write [MASK] where a word is missing.': '“{text}”里没有空缺：请在缺词处写上 [MASK]。',
+    'the text takes {count} tokens, and the model reads {context}.': (
+        '这段文本有 {count} 个词元，而模型只读 {context} 个。'
+    ),
+    'config.model.head={head}: this task fills gaps, which the head masked does.': (
+        'config.model.head={head}：这个任务填补空缺，要用的是 masked 头。'
+    ),
 }

@@ -186,4 +186,6 @@ class HeldOutWindows:
 
 def only(good: np.ndarray, batch: Batch) -> Batch:
     """Returns a batch whose rows are zeros where they are not `good`, bool [b]."""
-    return batch if good.all() else {name: rows * good[:, None].astype(rows.dtype) for name, rows in batch.items()}
+    if good.all():
+        return batch
+    return {name: rows * good.reshape(-1, *[1] * (rows.ndim - 1)).astype(rows.dtype) for name, rows in batch.items()}
