@@ -22,6 +22,7 @@ OF_ROWS = (  # see test_scores_of_rows.py
     'calibration',
     'classification',
     'cross_entropy',
+    'entities',
     'f1',
     'matthews',
     'per_class',

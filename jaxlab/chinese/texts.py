@@ -94,6 +94,43 @@ TABLE: dict[str, str] = {
         'config.task.name=question_answering 需要问题和文本：data.squad 读取这样的数据。'
     ),
     'longest={longest}: an answer has 1 to 1000 tokens.': 'longest={longest}：一个答案有 1 到 1000 个词元。',
+    # --- words with tags ---
+    'warning: {count:,} of {all:,} sentences of "{path}" are left out; the first: {error}': (
+        '警告：“{path}”的 {all:,} 个句子中略去了 {count:,} 个；第一个：{error}'
+    ),
+    '"{path}" is not UTF-8 text.': '“{path}”不是 UTF-8 文本。',
+    '"{path}" has no sentence: a line is a word and its tag.': '“{path}”中没有句子：每行应是一个词及其标签。',
+    '{record}: {count} columns, and {wanted} or more are wanted.\n'
+    'Mend it, or leave such sentences out: --config.data.source.bad=skip': (
+        '{record}：有 {count} 列，至少应有 {wanted} 列。\n请修好它，或略去这样的句子：--config.data.source.bad=skip'
+    ),
+    '{name} has one tag only: "{tag}".': '{name} 只有一个标签：“{tag}”。',
+    '{name}: its part "{part}" has tags that the training part has not: {names}.\nThe training part has: {labels}': (
+        '{name}：“{part}”部分有训练部分没有的标签：{names}。\n训练部分的标签有：{labels}'
+    ),
+    'path is not set: give a file with a word and its tag a line.': (
+        '没有设置 path：请给出一个每行一个词及其标签的文件。'
+    ),
+    'word={word}, tag={tag}: columns are counted from 0, and -1 is the last one.': (
+        'word={word}，tag={tag}：列从 0 数起，-1 是最后一列。'
+    ),
+    'lines of Python {version}': 'Python {version} 的代码行',
+    'This Python has no source text of its standard library in "{folder}" to learn from.\n'
+    'Give words of your own: --config.data.source.name=conll --config.data.source.path=FILE': (
+        '这个 Python 的“{folder}”中没有标准库的源代码可供学习。\n'
+        '请给出自己的词：--config.data.source.name=conll --config.data.source.path=FILE'
+    ),
+    '{source} has no words with tags: sources such as conll do.': '{source} 没有带标签的词：conll 之类的来源才有。',
+    '{name}: {counts} sentences of {classes} tags; fingerprint {fingerprint}': (
+        '{name}：句子数 {counts}，标签 {classes} 种；指纹 {fingerprint}'
+    ),
+    '{line}; {count:,} words are beyond {length} tokens and were cut': (
+        '{line}；有 {count:,} 个词超出 {length} 个词元，已截断'
+    ),
+    'a text has no word to tag.': '文本中没有可标注的词。',
+    'config.task.name=tagging wants words with tags: data.tagging reads such.': (
+        'config.task.name=tagging 需要带标签的词：data.tagging 读取这样的数据。'
+    ),
     # --- evaluation ---
     'what it is most sure of, and wrong about:': '最有把握却错了的：',
     # --- texts that are there already ---

@@ -162,6 +162,7 @@ class Once:
         keys = np.random.SeedSequence(0).generate_state(ROUNDS, np.uint64)  # the same for every experiment
         numbers = self.numbers[permute(np.where(real, row, 0), len(self.numbers), keys)]
         found = self.reader.batch(n, numbers)
+        real = real.reshape(-1, *[1] * (found['mask'].ndim - 1))
         return found | {'mask': found['mask'] * real, 'number': numbers.astype(np.int32)}
 
 

@@ -23,7 +23,7 @@ AVERAGES = ('macro', 'micro', 'weighted')
 
 @dataclass(frozen=True)
 class Counts:
-    """Sums of how often classes are there, are said to be, and both, int32 [c] each."""
+    """Sums of how often classes are there, are said to be, and both, int32 [c] each; of rows, or of their words."""
 
     classes: int
 
@@ -31,8 +31,8 @@ class Counts:
         return {name: jnp.zeros(self.classes, jnp.int32) for name in ('there', 'said', 'both')}
 
     def add(self, carry: dict[str, jax.Array], outputs: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
-        targets, guesses = batch['targets'], jnp.argmax(outputs['logits'], axis=-1)
-        real = batch['mask'] != 0
+        targets, guesses = batch['targets'].reshape(-1), jnp.argmax(outputs['logits'], axis=-1).reshape(-1)
+        real = batch['mask'].reshape(-1) != 0
 
         def count(numbers: jax.Array, which: jax.Array) -> jax.Array:
             return jnp.sum((numbers[:, None] == jnp.arange(self.classes)) & which[:, None], axis=0, dtype=jnp.int32)
