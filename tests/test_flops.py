@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxlab import flops
-from jaxlab.models import gpt
+from jaxlab.models import gpt, rnn
 from jaxlab.nn import cross_entropy
 from jaxlab.parallel import layout
 from jaxlab.task import Phase, Term
@@ -54,6 +54,17 @@ def test_llama():
     llama = model(kv_heads=2, mlp_width=40, positions='rotary', norm='rms', activation='swiglu', bias=False, tied=False)
     block = 2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 40  # half as many keys and values; swiglu has three matrices
     assert count(language_model.make(llama)) == formula(3 * block + V * 16)
+
+
+def test_a_recurrent_net():
+    lstm = rnn.make({'vocabulary': V, 'length': T}, layers=2, width=16)
+    assert count(language_model.make(lstm)) == 6 * B * T * (2 * 2 * 4 * 16 * 16 + V * 16)
+
+
+def test_the_key_may_be_of_another_mesh():
+    """A run makes it on its own, of all devices; with dropout both meet."""
+    with jax.set_mesh(layout.make_mesh({'data': 8})):
+        assert count(language_model.make(model(dropout=0.1)), rows=2 * B) == 2 * GPT2
 
 
 def test_cross_entropy_in_chunks_is_counted_whole(monkeypatch):

@@ -7,21 +7,34 @@ import pytest
 from jaxlab import config as configs
 from jaxlab import optim
 from jaxlab import step as steps
-from jaxlab.models import gpt
+from jaxlab.models import gpt, rnn
 from jaxlab.parallel import layout
 from jaxlab.tasks import language_model
 from tests.test_learns import batch
 
+MODELS = {
+    'gpt': (gpt.make, dict(layers=2, width=32, heads=4, dropout=0.1)),
+    'rnn': (rnn.make, dict(layers=2, width=32, embedding=16, dropout=0.1, word_dropout=0.1)),
+}
 GOLDEN = {
-    'loss 1': 3.930808042454926,
-    'gradient norm 1': 1.4078877794434446,
-    'loss 2': 3.7424322147249662,
-    'gradient norm 2': 1.0526602806305576,
-    'average': 504.72146975980434,
+    'gpt': {
+        'loss 1': 3.930808042454926,
+        'gradient norm 1': 1.4078877794434446,
+        'loss 2': 3.7424322147249662,
+        'gradient norm 2': 1.0526602806305576,
+        'average': 504.72146975980434,
+    },
+    'rnn': {
+        'loss 1': 3.916464315519401,
+        'gradient norm 1': 0.12471067257729236,
+        'loss 2': 3.907736690631481,
+        'gradient norm 2': 0.11346761327453907,
+        'average': 2415.918973745341,
+    },
 }
 
 LESSON = """
-The first two training steps of a tiny GPT give other numbers than they did: {found}.
+The first two training steps of a tiny {model} give other numbers than they did: {found}.
 
 If you meant to change the mathematics (an initialisation, a layer, the loss, an optimizer, how keys are derived), then
 everybody's runs change with it: say so in the commit message, and write the new numbers into GOLDEN of this file.
@@ -36,8 +49,10 @@ def double():
         yield
 
 
-def test_two_steps_give_the_numbers_they_gave(double):
-    model = gpt.make({'vocabulary': 50, 'length': 16}, np.float64, np.float64, layers=2, width=32, heads=4, dropout=0.1)
+@pytest.mark.parametrize('name', MODELS)
+def test_two_steps_give_the_numbers_they_gave(name, double):
+    make, arguments = MODELS[name]
+    model = make({'vocabulary': 50, 'length': 16}, np.float64, np.float64, **arguments)
     task = language_model.make(model, label_smoothing=0.1)
     rows = batch()
     rows['mask'][1, 5:] = 0
@@ -51,5 +66,6 @@ def test_two_steps_give_the_numbers_they_gave(double):
         found[f'loss {n}'] = float(steps.mean_loss(terms))
         found[f'gradient norm {n}'] = float(terms['gradient_norm'].total)
     found['average'] = float(sum(np.abs(leaf).sum() for leaf in jax.tree.leaves(state.average)))
-    close = found.keys() == GOLDEN.keys() and all(np.isclose(found[key], GOLDEN[key], rtol=1e-9) for key in found)
-    assert close, LESSON.format(found=found)
+    wanted = GOLDEN[name]
+    close = found.keys() == wanted.keys() and all(np.isclose(found[key], wanted[key], rtol=1e-9) for key in found)
+    assert close, LESSON.format(model=name, found=found)

@@ -2,11 +2,12 @@
 
 import jax
 import numpy as np
+import pytest
 
 from jaxlab import config as configs
 from jaxlab import optim
 from jaxlab import step as steps
-from jaxlab.models import gpt
+from jaxlab.models import gpt, rnn
 from jaxlab.parallel import layout
 from jaxlab.tasks import language_model
 
@@ -24,12 +25,22 @@ def batch(rows: int = 4, length: int = 16, vocabulary: int = 50) -> dict[str, np
     }
 
 
-def test_language_model_learns_one_batch_by_heart():
-    task = language_model.make(gpt.make({'vocabulary': 50, 'length': 16}, layers=2, width=64, heads=4))
+INFO = {'vocabulary': 50, 'length': 16}
+MODELS = {  # and their learning rates
+    'gpt': (gpt.make(INFO, layers=2, width=64, heads=4), 5e-3),
+    'lstm': (rnn.make(INFO, layers=2, width=64), 2e-2),
+    'gru': (rnn.make(INFO, cell='gru', width=64, embedding=16), 2e-2),
+}
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_language_model_learns_one_batch_by_heart(name):
+    model, learning_rate = MODELS[name]
+    task = language_model.make(model)
     rows = batch()
     names = layout.names(jax.eval_shape(task.init, jax.random.key(0), rows)[0])
     schedule = configs.spec('schedules.cosine', final=0.0)
-    optimizer = optim.adamw(names, 150, learning_rate=5e-3, weight_decay=0.0, schedule=schedule)
+    optimizer = optim.adamw(names, 150, learning_rate=learning_rate, weight_decay=0.0, schedule=schedule)
     state = steps.init(task, [optimizer], 0.0, rows, jax.random.key(0))
     step = jax.jit(steps.make_step(task, [optimizer]))
     for _ in range(150):
