@@ -51,12 +51,13 @@ def make_data(config: ConfigDict, mesh: jax.sharding.Mesh, known: Any = None) ->
       UserError: the data cannot be read, the devices do not divide a batch, or there is no end to the data where one is
         wanted.
     """
-    config = initial.with_preprocessing(config) if known is None else config
+    # What the weights want is for the processor to keep, so that the same command goes on with the same config.
+    described = (initial.with_preprocessing(config) if known is None else config).data
     config = config.copy_and_resolve_references()
 
     def of(batch_size: int, accumulate: int, known: Any) -> Data:
         rows = layout.process_rows(batch_size, accumulate, mesh)
-        return configs.build(config.data, batch_size, config.seed, rows, known, key='data')
+        return configs.build(described, batch_size, config.seed, rows, known, key='data')
 
     def check_end(data: Data, key: str) -> None:
         if not math.isfinite(data.batches_per_epoch):

@@ -24,6 +24,7 @@ from jaxlab.task import Tree
 from jaxlab.trust import mismatch, place
 
 HEAD = 'head'  # what every model calls its last layer
+POOLER = 'pooler'  # and what stands before some heads of a model, and not before others
 
 
 def of(config: ConfigDict, plan: Blueprint) -> Callable[[TrainState], TrainState]:
@@ -63,22 +64,31 @@ def _of_experiment(config: ConfigDict, wanted: Tree) -> Callable[[Tree], Tree]:
 
     other = load(config.init_from, mesh=dict(config.mesh))
     found = {'params': other.params, 'extra': other.extra}
-    mismatch.check(_shapes(config, wanted), _shapes(config, found), f'config.init_from={config.init_from}')
+    anew = _anew(config, wanted, found)
+    mismatch.check(_shapes(wanted, anew), _shapes(found, anew), f'config.init_from={config.init_from}')
 
     def read(born: Tree) -> Tree:
         def one(path: Any, old: jax.Array, leaf: jax.Array) -> jax.Array:
             return jax.device_put(leaf, old.sharding)
 
-        if config.init_new_head:
-            found['params'][HEAD] = born['params'][HEAD]
+        taken = {name: (born if name in anew else found)['params'][name] for name in born['params']}
+        found['params'] = taken
         return jax.tree_util.tree_map_with_path(one, born, found)
 
     return read
 
 
-def _shapes(config: ConfigDict, tree: Tree) -> Tree:
+def _anew(config: ConfigDict, wanted: Tree, found: Tree) -> set[str]:
+    """Returns which modules are not taken over: with a new head it, and a pooler that only one of the two has."""
+    if not config.init_new_head:
+        return set()
+    poolers = [POOLER in tree['params'] for tree in (wanted, found)]
+    return {HEAD, POOLER} if poolers[0] != poolers[1] else {HEAD}
+
+
+def _shapes(tree: Tree, anew: set[str]) -> Tree:
     """Returns the shapes of what is taken over."""
-    params = {name: leaf for name, leaf in tree['params'].items() if name != HEAD or not config.init_new_head}
+    params = {name: leaf for name, leaf in tree['params'].items() if name not in anew}
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree | {'params': params})
 
 
@@ -127,11 +137,16 @@ def tables(config: ConfigDict) -> Any:
 
 
 def with_preprocessing(config: ConfigDict) -> ConfigDict:
-    """Returns the config with what published weights want done to a picture, where it says nothing else itself.
+    """Returns the config with what the weights that a run begins with want done to a picture, and with the words that
+    they know, where it says nothing else itself.
 
     Raises:
       UserError: the weights cannot be found, or want what we do not have.
     """
+    if config.init_from and config.data.get('processor', {}).get('path') == '':
+        config = config.copy_and_resolve_references()
+        here = is_workdir(config.init_from)
+        config.data.processor.path = str(place.of(config.init_from) / 'processor') if here else config.init_from
     if not config.init_from or is_workdir(config.init_from) or 'size' not in config.data.get('processor', {}):
         return config
     from jaxlab.pretrained import find, preprocessor

@@ -99,7 +99,7 @@ def test_published_weights_and_what_they_want_done_to_a_picture(published):
     assert equal(state.params, params) and equal(state.extra, extra) and not equal(born.params, params)
     data, config = experiment.make_data(config, layout.make_mesh(config.mesh))
     assert data.info['shape'] == [16, 16, 1] and data.info['mean'] == [0.1] and data.info['deviation'] == [0.2]
-    assert config.data.processor.interpolation == 'bicubic' == data.processor.interpolation
+    assert data.processor.interpolation == 'bicubic' and config.data.processor.interpolation == 'bilinear'
     mine = config_of(('init_from', str(folder)), ('data.processor.size', '32'))
     assert experiment.make_data(mine, layout.make_mesh(mine.mesh))[0].info['shape'] == [32, 32, 1], 'the user decides'
 

@@ -28,7 +28,7 @@ class Entities:
     """
 
     labels: tuple[str, ...]
-    better: ClassVar = {f'entity_{name}': 'higher' for name in ('precision', 'recall', 'f1')}
+    better: ClassVar = {f'entity_{name}': 'higher' for name in ('f1', 'precision', 'recall')}
 
     def rows(self, outputs: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
         said = jnp.argmax(outputs['logits'], axis=-1)
@@ -47,7 +47,7 @@ class Entities:
             there, said, both = there + len(targets), said + len(guesses), both + len(targets & guesses)
         precision, recall = both / max(said, 1), both / max(there, 1)
         f1 = 2 * both / max(there + said, 1)
-        return {'entity_precision': precision, 'entity_recall': recall, 'entity_f1': f1}
+        return {'entity_f1': f1, 'entity_precision': precision, 'entity_recall': recall}
 
 
 def entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
