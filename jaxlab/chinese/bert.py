@@ -48,4 +48,6 @@ TABLE: dict[str, str] = {
     'config.model.head={head}: this task fills gaps, which the head masked does.': (
         'config.model.head={head}：这个任务填补空缺，要用的是 masked 头。'
     ),
+    # --- published ---
+    'config.json: {key}={value}, and our BERT has {wanted}.': 'config.json：{key}={value}，而我们的 BERT 是 {wanted}。',
 }

@@ -21,7 +21,7 @@ TABLE: dict[str, str] = {
     '"{source}" has {field}={theirs}, and the model {ours}: another architecture.{head}': (
         '“{source}”的 {field}={theirs}，而模型的是 {ours}：两者结构不同。{head}'
     ),
-    ' new_head=True leaves their classes out.': 'new_head=True 会略去它们的类别。',
+    ' new_head=True leaves their head out.': 'new_head=True 会略去它们的头。',
     '{path}: nothing that is published has such a parameter.': '{path}：已发布的模型中没有这样的参数。',
     '"{source}": {name} has shape {shape}, and the model wants {wanted}: {why}.': (
         '“{source}”：{name} 的形状是 {shape}，而模型需要 {wanted}：{why}。'

@@ -23,8 +23,9 @@ from jaxlab.pretrained.family import LAYOUTS, Family, Piece, Row
 from jaxlab.pretrained.files import Weights, find
 from jaxlab.pretrained.saving import save
 
-__all__ = ['LAYOUTS', 'Family', 'Row', 'check', 'check_architecture', 'find', 'load', 'save']
+__all__ = ['LAYOUTS', 'Family', 'Row', 'check', 'check_architecture', 'find', 'left_out', 'load', 'save']
 
+HEADED = ('classes', 'purpose')  # fields of a model that are of its head alone
 NAMED = 10  # names that a message lists at most
 CHUNK = 4 << 20  # bytes of a file that are in memory at a time, beside the leaf that they go into
 
@@ -50,12 +51,39 @@ def load(
     """
     weights = source if isinstance(source, Weights) else find(source)
     check(weights, family, variables, new_head=new_head, model=model)
+    kept = _kept(weights, family, variables) if new_head else set()
 
     def read(path: Any, leaf: Any) -> Any:
-        kept = new_head and path_name(path).startswith(family.head)
-        return leaf if kept else _placed(weights, family.pieces(path_name(path), leaf.shape), leaf)
+        pieces = family.pieces(path_name(path), leaf.shape)
+        return leaf if path_name(path) in kept else _placed(weights, pieces, leaf)
 
     return jax.tree_util.tree_map_with_path(read, variables)
+
+
+def left_out(weights: Weights, family: Family, variables: Any, *, new_head: bool = False) -> tuple[str, str]:
+    """Returns, for people, which of their tensors `load` of the same arguments leaves out, and which of ours stay as
+    they are; '' where there are none."""
+    kept = _kept(weights, family, variables) if new_head else set()
+    leaves = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
+    read = {piece.name for path, shape in leaves.items() if path not in kept for piece in family.pieces(path, shape)}
+    read |= {name for name, other in family.again if other in read}
+    over = [
+        name
+        for name in weights.tensors
+        if name not in read and not any(re.fullmatch(pattern, name) for pattern in family.ignored)
+    ]
+    return _few(over), _few([path.removeprefix('params/') for path in leaves if path in kept])
+
+
+def _kept(weights: Weights, family: Family, variables: Any) -> set[str]:
+    """Returns which of our paths stay as they are under a new head."""
+    kept = set()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        name = path_name(path)
+        there = all(piece.name in weights.tensors for piece in family.pieces(name, leaf.shape))
+        if name.startswith(family.head) or (family.optional and name.startswith(family.optional) and not there):
+            kept.add(name)
+    return kept
 
 
 def check(weights: Weights, family: Family, variables: Any, *, new_head: bool = False, model: Any = None) -> None:
@@ -64,7 +92,7 @@ def check(weights: Weights, family: Family, variables: Any, *, new_head: bool = 
         check_architecture(weights, family, model, new_head)
     shapes = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
     pieces = {path: family.pieces(path, shape) for path, shape in shapes.items()}
-    kept = {path for path in shapes if new_head and path.startswith(family.head)}
+    kept = _kept(weights, family, variables) if new_head else set()
     wanted = [(path, piece) for path, found in pieces.items() if path not in kept for piece in found]
     unknown = [path for path, found in pieces.items() if not found and path not in kept]
     missing = unknown + [piece.name for _, piece in wanted if piece.name not in weights.tensors]
@@ -74,7 +102,7 @@ def check(weights: Weights, family: Family, variables: Any, *, new_head: bool = 
     over = [
         name
         for name in weights.tensors
-        if name not in known and not any(re.fullmatch(pattern, name) for pattern in family.ignored)
+        if name not in known and not any(re.fullmatch(pattern, name) for pattern in (*family.ignored, *family.spare))
     ]
     if missing or over:
         raise UserError(
@@ -104,14 +132,14 @@ def check_architecture(weights: Weights, family: Family, model: Any, new_head: b
     theirs = family.make({}, **family.arguments_of(weights.config))
     for field in family.structure:
         one, other = getattr(theirs, field), getattr(model, field)
-        if one != other and not (new_head and field == 'classes'):
+        if one != other and not (new_head and field in HEADED):
             raise UserError(
                 '"{source}" has {field}={theirs}, and the model {ours}: another architecture.{head}',
                 source=weights.source,
                 field=field,
                 theirs=one,
                 ours=other,
-                head=say(' new_head=True leaves their classes out.') if field == 'classes' else '',
+                head=say(' new_head=True leaves their head out.') if field in HEADED else '',
             )
 
 

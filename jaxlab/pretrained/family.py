@@ -72,6 +72,8 @@ class Family:
       make: makes the model, and `arguments_of` its arguments from their config.json.
       structure: fields of the model that say which architecture it is.
       head: where our head is.
+      optional: where else something of ours is that a new head may begin anew with, as long as they lack it.
+      spare: patterns of their names that may be left out where our model has no place for them.
     """
 
     rows: tuple[Row, ...]
@@ -82,6 +84,8 @@ class Family:
     arguments_of: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     structure: tuple[str, ...] = ()
     head: str = 'params/head/'
+    optional: str = ''
+    spare: tuple[str, ...] = ()
 
     def pieces(self, path: str, shape: tuple[int, ...]) -> list[Piece]:
         """Returns what a leaf of ours is made of: one tensor of theirs, or one for each layer; [] where the table has

@@ -47,7 +47,7 @@ def _to_torch(pictures):
 
 
 def _is_scale(name):
-    return name.endswith('weight') and any(word in name for word in ('norm', '_bn.'))
+    return name.endswith('weight') and any(word in name.lower() for word in ('norm', '_bn.'))
 
 
 def logits_of(theirs, pictures):
@@ -60,9 +60,9 @@ def logits_of(theirs, pictures):
     return logits
 
 
-def variables_like(model, pictures):
+def variables_like(model, *inputs):
     """The shapes of our variables, without boxes."""
-    return meta.unbox(jax.eval_shape(model.init, jax.random.key(0), pictures))
+    return meta.unbox(jax.eval_shape(model.init, jax.random.key(0), *inputs))
 
 
 def assert_equal_files(one, other):
