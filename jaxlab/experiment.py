@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
-from jaxlab import config_text, determinism, initial
+from jaxlab import config_text, determinism, initial, published
 from jaxlab import workdir as workdirs
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.data import sheet
@@ -153,6 +153,7 @@ class Experiment:
     params: Tree  # the moving average, where the experiment has one
     extra: Tree
     step: int
+    published: bool = False  # its workdir is a folder of published weights, or one of the hub
 
     def __call__(self, raw: Any, **options: Any) -> Any:
         """Answers raw input: a language model goes on where the text ends, a classifier names what a picture shows, a
@@ -232,7 +233,8 @@ class Experiment:
                 splits=', '.join(parts),
                 nearest=nearest(split, parts),
             )
-        if data.fingerprint != (trained_on := workdirs.read_data(self.workdir)['fingerprint']):
+        trained_on = data.fingerprint if self.published else workdirs.read_data(self.workdir)['fingerprint']
+        if data.fingerprint != trained_on:
             print(
                 say(
                     'note: these are not the data of the training run (fingerprint {found}, not {trained_on})',
@@ -283,7 +285,8 @@ def load(
     """Returns a trained experiment from its workdir alone: no config file, no data, any number of devices.
 
     Args:
-      workdir: where it was trained.
+      workdir: where it was trained; or published weights of a language model, as they are: a folder, or
+        'hf:owner/name'.
       step: which checkpoint: its number, 'newest', or 'best', which is that of the best evaluation.
       mesh: how to lay it out, such as {'tensor': 8}; default: one device.
       overrides: pairs such as ('precision.compute', 'bfloat16').
@@ -292,6 +295,8 @@ def load(
     Raises:
       UserError: there is no experiment or no checkpoint, or the config reaches for code that is not allowed.
     """
+    if published.is_published(workdir):
+        return _published(str(workdir), step, mesh, overrides)
     workdir = place.of(workdir)
     config = workdirs.read_config(workdir, allow_import)
     config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh or {}))
@@ -325,3 +330,30 @@ def load(
     return Experiment(
         config, workdir, devices, task, workdirs.read_processor(workdir, config), params, found.get('extra', {}), step
     )
+
+
+def _published(
+    source: str, step: int | str, mesh: Mapping[str, int] | None, overrides: Iterable[tuple[str, str]]
+) -> Experiment:
+    """Returns an experiment of published weights, which nobody has trained here."""
+    from jaxlab import pretrained
+
+    if step not in ('newest', 'best'):
+        raise UserError('--step={step}: published weights have no steps.', step=step)
+    config = published.config(source)
+    config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh or {}))
+    config = configs.check(config_text.override(config, overrides))
+    determinism.switch(config.deterministic)
+    devices = layout.make_mesh(config.mesh)
+    processor = configs.build(config.data.processor, list, key='data.processor')
+    info = {'vocabulary': processor.vocabulary, 'length': config.data.length}
+    with jax.set_mesh(devices):
+        task = make_task(config, info)
+        initial.check_vocabulary(source, task, info)
+        row = jax.ShapeDtypeStruct((1, config.data.length), np.int32)
+        boxed, _ = jax.eval_shape(task.init, jax.random.key(0), dict.fromkeys(task.model.takes, row))
+        names, params = layout.names(boxed), layout.unbox(boxed)
+        wanted = {'params': layout.with_shardings(params, layout.shardings(params, names, devices))}
+        weights = pretrained.find(source)
+        found = pretrained.load(weights, initial.family_of(config, weights), wanted, model=task.model)
+    return Experiment(config, Path(source), devices, task, processor, found['params'], {}, 0, published=True)

@@ -8,7 +8,8 @@
 Only the first start reads them; from then on a run goes on from its own checkpoints.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -25,10 +26,14 @@ from jaxlab.trust import mismatch, place
 
 HEAD = 'head'  # what every model calls its last layer
 POOLER = 'pooler'  # and what stands before some heads of a model, and not before others
+PADDING = 512  # rows that a published table of tokens may have beyond its vocabulary, to be round
 
 
-def of(config: ConfigDict, plan: Blueprint) -> Callable[[TrainState], TrainState]:
-    """Returns what makes, of the state that a run is born with, the one that it begins with.
+def of(
+    config: ConfigDict, plan: Blueprint, info: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[[TrainState], TrainState]:
+    """Returns what makes, of the state that a run is born with, the one that it begins with. `info` is what the data
+    say of themselves.
 
     Raises:
       UserError: there is nothing at `config.init_from`, or it is of another model; before anything compiles.
@@ -42,6 +47,7 @@ def of(config: ConfigDict, plan: Blueprint) -> Callable[[TrainState], TrainState
         read = _of_experiment(config, wanted)
     else:
         read = _of_weights(config, plan, wanted)
+        check_vocabulary(config.init_from, plan.task, info)
 
     def begun(state: TrainState) -> TrainState:
         found = read({'params': state.params, 'extra': state.extra})
@@ -105,6 +111,19 @@ def _of_weights(config: ConfigDict, plan: Blueprint, wanted: Tree) -> Callable[[
         return {'params': found.pop('params'), 'extra': found}
 
     return read
+
+
+def check_vocabulary(source: str, task: Any, info: Mapping[str, Any]) -> None:
+    """Raises UserError where data have far fewer tokens than a published table, or more: they are other tokens."""
+    theirs, ours = getattr(getattr(task, 'model', None), 'vocabulary', 0), info.get('vocabulary', 0)
+    if theirs and ours and not theirs - PADDING <= ours <= theirs:
+        raise UserError(
+            'config.init_from={source}: these weights know {theirs} tokens, and config.data.processor has {ours}:'
+            ' another vocabulary.',
+            source=source,
+            theirs=theirs,
+            ours=ours,
+        )
 
 
 def _variables(tree: Tree) -> dict[str, Tree]:

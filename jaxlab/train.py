@@ -86,7 +86,9 @@ def train(
         plan = blueprint.draw(config, task, batch, mesh)
         abstract, names, shardings = plan.abstract, plan.names, plan.shardings
         fresh = checkpoints.latest() is None
-        begun = initial.of(config, plan) if fresh else None  # what it begins with is looked at before anything compiles
+        begun = (
+            initial.of(config, plan, data.info) if fresh else None
+        )  # what it begins with is looked at before anything compiles
 
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.

@@ -26,14 +26,14 @@ ROOT = Path(__file__).parents[1]
 TRANSFORMER = str(ROOT / 'configs' / 'transformer.py')
 
 
-def write_corpus(folder: Path, documents: int = 40) -> Path:
+def write_corpus(folder: Path, documents: int = 40, lines: int = 30) -> Path:
     """Writes small text files of made-up sentences, some in Chinese; the same each time."""
     choose = random.Random(0)
     words = ['the', 'a', 'cat', 'dog', 'sees', 'likes', 'runs', 'and', '猫', '狗', '看', '喜欢', '跑', '睡']
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(documents):
-        lines = [' '.join(choose.choices(words, k=8)) for _ in range(30)]
-        (folder / f'{n:02}.txt').write_text('\n'.join(lines) + '\n', 'utf-8')
+        sentences = [' '.join(choose.choices(words, k=8)) for _ in range(lines)]
+        (folder / f'{n:02}.txt').write_text('\n'.join(sentences) + '\n', 'utf-8')
     return folder
 
 

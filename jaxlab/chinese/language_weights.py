@@ -12,4 +12,39 @@ TABLE: dict[str, str] = {
     '"{source}" has {theirs} tokens, and the model {ours}: another vocabulary.': (
         '"{source}" 有 {theirs} 个词元，而模型有 {ours} 个：词表不同。'
     ),
+    # --- hub.py ---
+    '{file} of "{source}" cannot be fetched from {endpoint} ({error}).\nSet HF_ENDPOINT to a mirror, or put what the'
+    ' repository holds into a folder by hand (model.safetensors, config.json, …), and give the folder.': (
+        '无法从 {endpoint} 获取“{source}”的 {file}（{error}）。\n请把 HF_ENDPOINT 设为镜像站，或手动把仓库里的文件'
+        '（model.safetensors、config.json 等）放进一个文件夹，再给出该文件夹。'
+    ),
+    # --- data/processors/published.py ---
+    'path: "{source}" has no vocabulary: no {names}.': 'path：“{source}”没有词表：没有 {names}。',
+    'path: "{file}" is a vocabulary like that of Llama 2, which does not give every text back as it was (it writes'
+    ' spaces as ▁ and puts one before the text); byte-level ones are read: those of GPT-2 and Llama 3.': (
+        'path：“{file}”是 Llama 2 那样的词表，不能把每段文本原样还原（它把空格写作 ▁，并在文本前加一个）；'
+        '可以读取按字节的词表：GPT-2 和 Llama 3 的。'
+    ),
+    # --- published.py, initial.py, experiment.py ---
+    '"{source}": its config.json says model_type={kind}, and what can be asked as it is are {known}; others begin a'
+    ' run with config.init_from.': (
+        '“{source}”：它的 config.json 写着 model_type={kind}，能直接使用的有 {known}；其他的可用 config.init_from'
+        ' 作为训练的开始。'
+    ),
+    'config.init_from={source}: these weights know {theirs} tokens, and config.data.processor has {ours}: another'
+    ' vocabulary.': (
+        'config.init_from={source}：这些权重有 {theirs} 个词元，而 config.data.processor 有 {ours} 个：词表不同。'
+    ),
+    '--step={step}: published weights have no steps.': '--step={step}：已发布的权重没有步数。',
+    # --- export ---
+    'Write a trained experiment as a folder that transformers loads: weights, config.json, and what goes with them.': (
+        '把训练好的实验写成 transformers 能加载的文件夹：权重、config.json 以及随附的文件。'
+    ),
+    'a new folder, which transformers can load': '一个新文件夹，transformers 可以加载',
+    'of the numbers; default: as they are': '数值的类型；默认：保持原样',
+    'gigabytes of a file at most (default 5)': '每个文件最多多少 GB（默认 5）',
+    '--shard={shard}: more than 0 is wanted, in gigabytes.': '--shard={shard}：应大于 0，单位是 GB。',
+    'config.model.name={name}: nothing says how it is exported; that is known of {known}.': (
+        'config.model.name={name}：没有说明如何导出它；已知的有 {known}。'
+    ),
 }

@@ -44,11 +44,6 @@ TABLE: dict[str, str] = {
     '"{source}": hf:owner/name is wanted, such as hf:microsoft/resnet-50.': (
         '“{source}”：应为 hf:owner/name，例如 hf:microsoft/resnet-50。'
     ),
-    '{file} of "{source}" cannot be fetched from {endpoint} ({error}).\nSet HF_ENDPOINT to a mirror, or put'
-    ' config.json, preprocessor_config.json and {whole} into a folder by hand, and give the folder.': (
-        '无法从 {endpoint} 获取“{source}”的 {file}（{error}）。\n请把 HF_ENDPOINT 设为镜像站，或手动把'
-        ' config.json、preprocessor_config.json 和 {whole} 放进一个文件夹，再给出该文件夹。'
-    ),
     '"{source}" has no {file}: weights in the format safetensors are wanted.': (
         '“{source}”没有 {file}：需要 safetensors 格式的权重。'
     ),

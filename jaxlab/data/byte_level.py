@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, decoders, pre_tokenizers
 
 from jaxlab.data.processors import read_numbers, save_assets
 
@@ -67,7 +67,7 @@ class ByteLevel:
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        return b''.join(self.pieces[id] for id in ids)
+        return b''.join(self.pieces[id] for id in ids if id < self.vocabulary)  # a model's table may have more rows
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.decode_bytes(ids).decode(errors='replace')
@@ -78,6 +78,36 @@ class ByteLevel:
 
     def save(self, folder: Path) -> None:
         save_assets(self.assets(), folder)
+
+    def published(self, length: int) -> dict[str, bytes]:
+        """Returns the files by which transformers makes this tokenizer, for texts of up to `length` tokens."""
+        return published(self.tokenizer, self.end_of_text, length)
+
+
+def published(tokenizer: Tokenizer, end_of_text: int, length: int) -> dict[str, bytes]:
+    """Returns tokenizer.json and tokenizer_config.json; where no token ends a text, <|endoftext|> behind the last."""
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    if tokenizer.id_to_token(end_of_text) is None:
+        tokenizer.add_special_tokens([END])
+    name = tokenizer.id_to_token(end_of_text)
+    assert name is not None, f'token {end_of_text} of {tokenizer.get_vocab_size()}'
+    tokenizer.add_special_tokens([name])  # one that was a token of the vocabulary alone is special from now on
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    about = {
+        'tokenizer_class': 'PreTrainedTokenizerFast',
+        'bos_token': name,
+        'eos_token': name,
+        'unk_token': name,
+        'model_max_length': length,
+        'clean_up_tokenization_spaces': False,
+    }
+    return {
+        'tokenizer.json': tokenizer.to_str(pretty=True).encode(),
+        'tokenizer_config.json': (json.dumps(about, indent=2) + '\n').encode(),
+    }
+
+
+END = '<|endoftext|>'
 
 
 def load(folder: Path) -> ByteLevel:

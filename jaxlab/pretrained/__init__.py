@@ -19,11 +19,11 @@ import numpy as np
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 from jaxlab.parallel.layout import path_name
-from jaxlab.pretrained.family import LAYOUTS, Family, Piece, Row
+from jaxlab.pretrained.family import LAYOUTS, Exported, Family, Piece, Row
 from jaxlab.pretrained.files import Weights, find
 from jaxlab.pretrained.saving import save
 
-__all__ = ['LAYOUTS', 'Family', 'Row', 'check', 'check_architecture', 'find', 'left_out', 'load', 'save']
+__all__ = ['LAYOUTS', 'Exported', 'Family', 'Row', 'check', 'check_architecture', 'find', 'left_out', 'load', 'save']
 
 HEADED = ('classes', 'purpose')  # fields of a model that are of its head alone
 NAMED = 10  # names that a message lists at most

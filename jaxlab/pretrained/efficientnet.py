@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxlab.errors import UserError
 from jaxlab.models.efficientnet import MULTIPLIERS, SQUEEZE, STAGES, STEM, TOP, EfficientNet, make, scaled, stages
-from jaxlab.pretrained import Family, Row
+from jaxlab.pretrained import Exported, Family, Row, preprocessor
 from jaxlab.pretrained.resnet import BESIDE, COUNTS, NORM, labels_of
 
 STRUCTURE = ('width', 'depth', 'norm_epsilon', 'classes')
@@ -144,3 +144,9 @@ TRANSFORMERS = Family(
     arguments_of=arguments_of,
     structure=STRUCTURE,
 )
+
+
+def exported(model: EfficientNet, processor: Any) -> Exported:
+    """Returns what an export of this model is; `processor` is that of its pictures."""
+    config = config_of(model, processor.height, processor.labels, processor.channels)
+    return Exported(TRANSFORMERS, config, preprocessor.write(processor))

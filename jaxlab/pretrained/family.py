@@ -113,5 +113,14 @@ class Family:
                 yield row, found
 
 
+class Exported(NamedTuple):
+    """What an export of a model is, beside its numbers."""
+
+    family: Family
+    config: Mapping[str, Any]  # config.json
+    preprocessor: Mapping[str, Any] = {}  # preprocessor_config.json; {}: none
+    rows: int = 0  # of tables that are padded, so many are written
+
+
 def _filled(theirs: str, numbers: Mapping[str, str]) -> str:
     return re.sub(r'\{(\w+)(\+1)?\}', lambda place: str(int(numbers[place[1]]) + (1 if place[2] else 0)), theirs)

@@ -4,7 +4,6 @@ Tensors are named and measured here, and read when they are asked for.
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,14 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxlab import hub
 from jaxlab.errors import UserError
 from jaxlab.pretrained import safetensors_file, torch_file
 from jaxlab.trust.names import inside
 
 WHOLE, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 TORCH = ('.pth', '.th', '.pt', '.bin')  # what torch.save wrote
-HUB = 'hf:'
-ENDPOINT = 'https://huggingface.co'
+SETTINGS = ('config.json', 'preprocessor_config.json')
 
 
 class Tensor(NamedTuple):
@@ -65,7 +64,7 @@ def find(source: str | Path) -> Weights:
       UserError: there is none, it cannot be read or fetched, or an index names a file outside of its folder.
     """
     text = str(source)
-    if text.startswith(HUB):
+    if hub.is_of_hub(text):
         return _of_hub(text)
     is_folder = is_file = False
     with suppress(OSError, RuntimeError, ValueError):  # a name that no file can have, ~nobody
@@ -96,50 +95,32 @@ def _of_folder(source: str, folder: Path) -> Weights:
                 count=len(files),
             )
         tensors = _of_file(files[0])
-    settings = (_json(folder / name) for name in ('config.json', 'preprocessor_config.json'))
+    settings = (_json(folder / name) for name in SETTINGS)
     return Weights(source, tensors, *settings)
 
 
 def _of_hub(source: str) -> Weights:
-    if not re.fullmatch(rf'{HUB}[\w.-]+(/[\w.-]+)?(@[\w./-]+)?', source):
-        raise UserError('"{source}": hf:owner/name is wanted, such as hf:microsoft/resnet-50.', source=source)
-    repository, _, revision = source.removeprefix(HUB).partition('@')
-
-    def fetch(file: str) -> Path | None:
-        """Returns where the file now lies; None where the repository has none of this name."""
-        from huggingface_hub import errors, hf_hub_download
-
-        endpoint = os.environ.get('HF_ENDPOINT', '') or ENDPOINT
-        try:
-            return Path(hf_hub_download(repository, file, revision=revision or None, endpoint=endpoint))
-        except Exception as error:  # of the hub, of either library for HTTP, of the disk: a dozen kinds
-            absent = isinstance(error, errors.EntryNotFoundError)
-            if absent and not isinstance(error, errors.LocalEntryNotFoundError):  # that one says: out of reach
-                return None
-            raise UserError(
-                '{file} of "{source}" cannot be fetched from {endpoint} ({error}).\nSet HF_ENDPOINT to a mirror, or put'
-                ' config.json, preprocessor_config.json and {whole} into a folder by hand, and give the folder.',
-                file=file,
-                source=source,
-                endpoint=endpoint,
-                error=_reason(error.__cause__ or error),
-                whole=WHOLE,
-            ) from None
-
     def needed(file: str) -> Path:
-        if (path := fetch(file)) is None:
+        if (path := hub.fetch(source, file)) is None:
             raise UserError(
                 '"{source}" has no {file}: weights in the format safetensors are wanted.', source=source, file=file
             )
         return path
 
-    if whole := fetch(WHOLE):
+    if whole := hub.fetch(source, WHOLE):
         tensors = _of_file(whole)
     else:
         index = needed(INDEX)
         tensors = _of_index(_json(index), index, lambda name: needed(_plain(name, index)))
-    settings = (_json(path) if (path := fetch(name)) else {} for name in ('config.json', 'preprocessor_config.json'))
+    settings = (_json(path) if (path := hub.fetch(source, name)) else {} for name in SETTINGS)
     return Weights(source, tensors, *settings)
+
+
+def config_of(source: str | Path) -> dict[str, Any]:
+    """Returns the config.json of published weights, without these; {} where there is none."""
+    if hub.is_of_hub(text := str(source)):
+        return _json(path) if (path := hub.fetch(text, SETTINGS[0])) else {}
+    return _json(Path(source).expanduser() / SETTINGS[0])
 
 
 def _of_file(path: Path) -> dict[str, Tensor]:
@@ -223,9 +204,5 @@ def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(
         '{path} cannot be read, or is damaged ({error}); fetch it again.',
         path=path,
-        error=_reason(error),
+        error=hub.reason(error),
     )
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().partition('\n')[0].rstrip('.') or type(error).__name__

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxlab.errors import UserError
 from jaxlab.models.gpt import GPT, make
 from jaxlab.nn.position import Rotary
-from jaxlab.pretrained import Family, Row
+from jaxlab.pretrained import Exported, Family, Row
 
 MODEL_TYPES = ('gpt2', 'llama')
 SHAPE = ('layers', 'width', 'heads', 'kv_heads', 'head_width', 'mlp_width', 'vocabulary')
@@ -290,3 +290,8 @@ def family_of(names: Mapping[str, Any]) -> Family:
 def family_for(model: GPT) -> Family:
     """Returns the family under whose names a model is published."""
     return LLAMA if model.positions == 'rotary' else GPT2
+
+
+def exported(model: GPT, processor: Any) -> Exported:
+    """Returns what an export of this model is; `processor` is that of its texts."""
+    return Exported(family_for(model), config_of(model, processor.end_of_text), rows=model.vocabulary)

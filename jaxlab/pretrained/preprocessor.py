@@ -56,6 +56,30 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def write(processor: Any) -> dict[str, Any]:
+    """Returns the preprocessor_config.json by which transformers does to a picture what our processor does.
+
+    Args:
+      processor: as data/processors/picture.py makes it.
+    """
+    numbers = {name: number for number, name in INTERPOLATIONS.items()}
+    channels = max(processor.channels, 1)
+    shared = {
+        'do_resize': True,
+        'do_rescale': True,
+        'do_normalize': True,
+        'rescale_factor': 1 / 255,
+        'resample': numbers[processor.interpolation],
+        'image_mean': list(processor.mean) or [0.0] * channels,
+        'image_std': list(processor.deviation) or [1.0] * channels,
+    }
+    size = {'height': processor.height, 'width': processor.width}
+    if not processor.resize:
+        return {'image_processor_type': 'ViTImageProcessor', 'size': size, **shared}
+    cut = {'size': {'shortest_edge': processor.resize}, 'crop_size': size, 'do_center_crop': True}
+    return {'image_processor_type': 'BitImageProcessor', **cut, **shared}
+
+
 def _kind(config: Mapping[str, Any]) -> str:
     return config.get('image_processor_type', '') or config.get('feature_extractor_type', '')
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxlab.errors import UserError
 from jaxlab.models.resnet import EXPANSION, IMAGENET, ResNet, make
-from jaxlab.pretrained import Family, Row
+from jaxlab.pretrained import Exported, Family, Row, preprocessor
 
 STRUCTURE = ('blocks', 'bottleneck', 'width', 'stem', 'shortcut', 'classes')
 NORM = {
@@ -147,3 +147,9 @@ def family_of(names: Mapping[str, Any]) -> Family:
     if any(name.startswith('resnet.') for name in names):
         return TRANSFORMERS
     return TORCHVISION if 'fc.weight' in names else CIFAR
+
+
+def exported(model: ResNet, processor: Any) -> Exported:
+    """Returns what an export of this model is; `processor` is that of its pictures."""
+    config = config_of(model, processor.labels, processor.channels)
+    return Exported(TRANSFORMERS, config, preprocessor.write(processor))

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxlab.errors import UserError
 from jaxlab.models.vit import ViT, make
-from jaxlab.pretrained import Family, Row
+from jaxlab.pretrained import Exported, Family, Row, preprocessor
 from jaxlab.pretrained.resnet import labels_of
 
 STRUCTURE = ('layers', 'width', 'heads', 'mlp_width', 'patch', 'pool', 'activation', 'representation', 'classes')
@@ -119,3 +119,9 @@ TRANSFORMERS = Family(
     arguments_of=arguments_of,
     structure=STRUCTURE,
 )
+
+
+def exported(model: ViT, processor: Any) -> Exported:
+    """Returns what an export of this model is; `processor` is that of its pictures."""
+    config = config_of(model, processor.height, processor.labels, processor.channels)
+    return Exported(TRANSFORMERS, config, preprocessor.write(processor))

@@ -49,6 +49,10 @@ class TextProcessor(Protocol):
         """Returns the files it consists of: their names and what is in them."""
         ...
 
+    def published(self, length: int) -> Mapping[str, bytes]:
+        """Returns the files by which transformers makes this tokenizer, for texts of up to `length` tokens."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Writes the assets to a folder, where `load(folder)` of the same module reads them."""
         ...

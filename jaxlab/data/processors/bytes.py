@@ -39,6 +39,16 @@ class Bytes:
     def save(self, folder: Path) -> None:
         save_assets(self.assets(), folder)
 
+    def published(self, length: int) -> dict[str, bytes]:
+        """Returns the files by which transformers makes this tokenizer, for texts of up to `length` tokens."""
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        from jaxlab.data.byte_level import byte_of_character, published
+
+        tokenizer = Tokenizer(models.BPE(vocab=byte_of_character(), merges=[]))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+        return published(tokenizer, self.end_of_text, length)
+
 
 def make(documents: Callable[[], Iterable[str]]) -> Bytes:
     """Returns the processor; the documents do not matter."""
