@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from jaxlab import hub
 from jaxlab.data.processors import bpe, bytes, published
 from jaxlab.errors import UserError
 
@@ -144,3 +145,35 @@ def test_published_vocabularies_that_cannot_be_used(tmp_path):
     (tmp_path / 'tokenizer.json').write_text(json.dumps(words))
     with pytest.raises(UserError, match='no byte-level vocabulary'):
         published.make(list, path=str(tmp_path))
+    words['model'] = {'type': 'BPE', 'vocab': {'a': 0}, 'merges': [], 'byte_fallback': True}
+    (tmp_path / 'tokenizer.json').write_text(json.dumps(words))
+    with pytest.raises(UserError, match='like that of Llama 2, which does not give every text back'):
+        published.make(list, path=str(tmp_path))
+
+
+@pytest.mark.parametrize(('about', 'wanted'), [('"<|pad|>"', 291), ('{"content": "<|pad|>"}', 291), ('null', 289)])
+def test_documents_begin_with_what_the_model_has_read_there(about, wanted, tmp_path):
+    write_json(tmp_path)
+    (tmp_path / 'tokenizer_config.json').write_text(f'{{"bos_token": {about}}}')
+    assert published.make(list, path=str(tmp_path)).end_of_text == wanted
+    assert published.make(list, path=str(tmp_path), end_of_text='<|endoftext|>').end_of_text == 289
+
+
+def test_a_vocabulary_comes_from_the_hub(tmp_path, monkeypatch):
+    wanted = write_json(tmp_path)
+    monkeypatch.setattr(hub, 'fetch', lambda source, file: found if (found := tmp_path / file).is_file() else None)
+    assert published.make(list, path='hf:owner/name').assets() == wanted.assets()
+    monkeypatch.setattr(hub, 'fetch', lambda source, file: None)
+    with pytest.raises(UserError, match='"hf:owner/name" has no vocabulary'):
+        published.make(list, path='hf:owner/name')
+
+
+def test_files_for_others_hold_the_same_words(processor):
+    """What transformers makes of them is compared where it is installed: tests/verbs/test_export.py."""
+    files = processor.published(64)
+    tokenizer = Tokenizer.from_str(files['tokenizer.json'].decode())
+    for text in ('the end', 'naïve 世界!\r\n\t🙂 \x00'):
+        assert tokenizer.encode(text, add_special_tokens=False).ids == processor.encode(text).tolist()
+        assert tokenizer.decode(processor.encode(text)) == text
+    name = json.loads(files['tokenizer_config.json'])['eos_token']
+    assert tokenizer.token_to_id(name) == processor.end_of_text
