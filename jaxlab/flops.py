@@ -27,11 +27,11 @@ def of_step(task: Task, params: Tree, extra: Tree, batch: Mapping[str, Any], key
       task: what is learned.
       params, extra, batch, key: shapes of the arguments of its losses; the batch is the whole one.
     """
-    key = jax.ShapeDtypeStruct(key.shape, key.dtype)  # without the mesh that it was made on
+    shape: Any = jax.ShapeDtypeStruct(key.shape, key.dtype)  # without the mesh that it was made on
     # On a mesh of one device: what a larger one repeats (replicas, the bubbles of a pipeline) is not the model's.
     with jax.set_mesh(layout.make_mesh({}, jax.local_devices()[:1])):
         return sum(
-            3 * phase.repeat * of_jaxpr(jax.make_jaxpr(getattr(task, phase.loss))(params, extra, batch, key).jaxpr)
+            3 * phase.repeat * of_jaxpr(jax.make_jaxpr(getattr(task, phase.loss))(params, extra, batch, shape).jaxpr)
             for phase in task.phases
         )
 
