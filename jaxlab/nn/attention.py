@@ -4,6 +4,7 @@
 # n query heads, m key/value heads, g = n / m query heads that share one key head
 
 import functools
+import re
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,50 @@ def causal_mask(segments: jax.Array, key_segments: jax.Array, start: jax.Array |
     same = segments[:, :, None] == key_segments[:, None, :]
     return same & (key_segments > 0)[:, None, :] & (key <= query)
 
+
+def scaled_dot_product(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Attention as the paper writes it, softmax(q · k / √width) · v, with the weights for whoever wants to see them.
+
+    `attention` gives the same means and is made to be fast; this is made to be read.
+
+    Args:
+      q: queries [… t k].
+      k: keys [… s k].
+      v: what they offer [… s d].
+      mask: bool [… t s]: which keys a query may look at; None: all.
+
+    Returns:
+      the means [… t d], and the weights [… t s], in at least float32: from 0 up, and 1 in sum over s. A key that may
+      not be looked at has weight 0; a query that may look at none has weights of 0, and mean 0.
+    """
+    dtype = jnp.promote_types(q.dtype, jnp.float32)
+    scores = jnp.einsum('...tk,...sk->...ts', q, k, preferred_element_type=dtype) * q.shape[-1] ** -0.5
+    seen = jnp.broadcast_to(True if mask is None else mask, scores.shape)
+    largest = jnp.max(scores, axis=-1, keepdims=True, where=seen, initial=jnp.finfo(dtype).min)
+    weights = jnp.where(seen, jnp.exp(jnp.where(seen, scores - largest, 0)), 0)
+    whole = weights.sum(-1, keepdims=True)
+    weights /= jnp.where(whole > 0, whole, 1)
+    return jnp.einsum('...ts,...sd->...td', weights.astype(v.dtype), v), weights
+
+
+def weights_of(model: nn.Module, variables: Any, *inputs: jax.Array) -> list[jax.Array]:
+    """Returns where the heads of a model look, for each layer [b n t s]; [] where it has no such layers.
+
+    A model that is asked for them computes each layer's weights beside its attention, which stays as it is; nobody
+    else's program has them.
+    """
+    _, kept = model.apply(variables, *inputs, mutable=[WEIGHTS])
+    found: dict[tuple[str | int, ...], jax.Array] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(kept.get(WEIGHTS, {})):
+        words = re.split(r'(\d+)', jax.tree_util.keystr(path))  # layer_10 comes after layer_9
+        found[tuple(int(word) if word.isdecimal() else word for word in words)] = leaf
+    ordered = [found[path] for path in sorted(found)]
+    return [layer for leaf in ordered for layer in (leaf if leaf.ndim == 5 else [leaf])]  # scanned: [l b n t s]
+
+
+WEIGHTS = 'attention'  # the collection of what `weights_of` asks for
 
 IMPLEMENTATIONS = ('blocks', 'cudnn')
 
@@ -174,6 +219,9 @@ class Attention(nn.Module):
         v = project('value', self.kv_heads, 'kv_heads')
         if self.rotary:
             q, k = rotate(q, positions, self.rotary), rotate(k, positions, self.rotary)
+        if self.is_mutable_collection(WEIGHTS) and not self.is_initializing():
+            keys, values = (jnp.repeat(x, self.heads // self.kv_heads, axis=1) for x in (k, v))
+            self.sow(WEIGHTS, 'weights', scaled_dot_product(q, keys, values, mask[:, None])[1])
         if cache is None:
             y = attention(q, k, v, mask, self.causal, self.implementation)
         else:

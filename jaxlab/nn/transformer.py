@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxlab.nn.attention import KeysValues
+from jaxlab.nn.attention import WEIGHTS, KeysValues
 from jaxlab.nn.stochastic_depth import StochasticDepth, rates
 from jaxlab.parallel.layout import constrain
 
@@ -113,7 +113,11 @@ class Stack(nn.Module):
             run = nn.scan(
                 run,
                 length=self.layers,
-                variable_axes={'params': 0, 'intermediates': 0},  # these exist only where one asks to see them
+                variable_axes={
+                    'params': 0,
+                    'intermediates': 0,
+                    WEIGHTS: 0,
+                },  # these exist only where one asks to see them
                 split_rngs={'params': True, 'dropout': True},
                 in_axes=(0, 0 if self.stochastic_depth else nn.broadcast),
                 metadata_params={nn.PARTITION_NAME: 'layers'},

@@ -13,13 +13,14 @@ from jaxlab.report.words import MEASURES
 HERE = Path(__file__).parent
 
 
-def document(title: str, head: Html, body: Html, reload: float = 0) -> str:
+def document(title: str, head: Html, body: Html, reload: float = 0, kind: Html | None = None) -> str:
     """Returns a whole page: self-contained, in both languages, of which the writer's is shown first.
 
     Args:
       title: of the window; a name, and so the same in both languages.
       head: what stands at the top.
       body: the rest.
+      kind: what it is, in both languages; None: a training report.
       reload: seconds after which the page loads itself again, while it is watched; 0: never.
     """
     style = (HERE / 'page.css').read_text('utf-8')
@@ -44,21 +45,26 @@ def document(title: str, head: Html, body: Html, reload: float = 0) -> str:
             tag('script', Html(script)),
             '\n',
         ),
-        tag('body', tag('header', _languages(), head), '\n', tag('main', body), '\n', tag('footer', _foot())),
+        tag(
+            'body',
+            tag('header', _languages(kind or both('Training report')), head),
+            '\n',
+            tag('main', body),
+            '\n',
+            tag('footer', _foot()),
+        ),
         lang=language(),
         data_language=language(),
         **({'data_reload': f'{reload:g}'} if reload else {}),
     )
 
 
-def _languages() -> Html:
+def _languages(kind: Html) -> Html:
     choices = [
         tag('button', name, type='button', data_speak=code, aria_pressed='false')
         for code, name in (('en', 'English'), ('zh', '中文'))
     ]
-    return tag(
-        'div', both('Training report'), tag('span', join(choices, ' '), hidden=True, data_script=True), class_='top'
-    )
+    return tag('div', kind, tag('span', join(choices, ' '), hidden=True, data_script=True), class_='top')
 
 
 def _foot() -> Html:

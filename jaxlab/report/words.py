@@ -309,4 +309,19 @@ CHINESE = {
     'What differs': '不同之处',
     'Nothing: these configs are the same.': '没有：这些配置完全相同。',
     'Config file': '配置文件',
+    # where heads look
+    'Attention': '注意力',
+    '{layers} layers of {heads} heads, {tokens} tokens': '{layers} 层，每层 {heads} 个头，{tokens} 个词元',
+    'How much each token is looked at': '每个词元受到多少注意',
+    'By all tokens and all heads of a layer together: the darker, the more.': (
+        '由一层中的所有词元、所有头合计：颜色越深，受到的注意越多。'
+    ),
+    'Every head': '每一个头',
+    'A square for each head: a row for each token that looks, a column for each that is looked at, in the order of the'
+    ' text. Dark is the largest weight of the square; its number stands above it.': (
+        '每个头一个方块：一行是一个在看的词元，一列是一个被看的词元，均按文中顺序。最深处是该方块中最大的权重，其数值写在上方。'
+    ),
+    'The mean of the heads, in numbers': '各头的平均值（数字）',
+    'Layer {layer}': '第 {layer} 层',
+    'Layer {layer}, head {head}': '第 {layer} 层，第 {head} 个头',
 }

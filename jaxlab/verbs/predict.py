@@ -5,6 +5,7 @@ python -m jaxlab.main predict --workdir=runs/mlp-1a2b3c4d --top=3 --json cat.png
 python -m jaxlab.main predict --workdir=runs/mlp-5e6f7a8b 59,2,32.1,101,157,93.2,38,4,4.86,87
 python -m jaxlab.main predict --workdir=runs/bert_finetune-1a2b3c4d 'A gripping film.' --lines=reviews.txt
 cat reviews.txt | python -m jaxlab.main predict --workdir=runs/bert_finetune-1a2b3c4d --lines=-
+python -m jaxlab.main predict --workdir=runs/transformer-1a2b3c4d --attention 'def add(a, b):'
 """
 
 import argparse
@@ -25,11 +26,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     package = say('a package that the config may import from')
     raws = say('files of pictures, folders of them, texts, or rows of a table as 1.5,2,…')
     lines = say('a file with one of them a line (-: what is piped in); two texts have a tab between them')
+    attention = say('of texts: also write where the heads of the model look, as pictures and pages')
     parser.add_argument('raw', nargs='*', help=raws)
     parser.add_argument('--workdir', required=True, help=say('the experiment'))
     parser.add_argument('--lines', action='append', default=[], help=lines)
     parser.add_argument('--step', type=step, default='newest', help=which)
     parser.add_argument('--top', type=int, default=1, help=say('how many classes to name (default 1)'))
+    parser.add_argument('--attention', action='store_true', help=attention)
     parser.add_argument('--json', action='store_true', help=say('print one JSON object'))
     parser.add_argument('--allow_import', action='append', default=[], help=package)
 
@@ -45,6 +48,9 @@ def run(parsed: argparse.Namespace) -> int:
     if not given:
         raise UserError('say what to look at: files, texts or rows, or a file of such lines: --lines=FILE.')
     experiment = load(parsed.workdir, step=parsed.step, overrides=parsed.overrides, allow_import=parsed.allow_import)
+    if parsed.attention and hasattr(experiment.task, 'prompt'):  # it has no answers, and yet looks at the text
+        show_attention(experiment, given)
+        return 0
     if not hasattr(experiment.task, 'answers'):
         raise UserError('--workdir={workdir}: this experiment writes text; generate does that.', workdir=parsed.workdir)
     if hasattr(experiment.task, 'pictures'):
@@ -77,7 +83,17 @@ def run(parsed: argparse.Namespace) -> int:
         print(json.dumps(as_json, ensure_ascii=False))
     else:
         show(readable, [experiment.task.line(answer) for answer in answers], of_texts)
+    if parsed.attention:
+        show_attention(experiment, readable, file=sys.stderr if parsed.json else None)
     return 0 if len(readable) == len(names) else 2
+
+
+def show_attention(experiment: Any, texts: list[str], file: Any = None) -> None:
+    """Writes where the heads look in each text, and prints the names of the files."""
+    from jaxlab import attention_maps
+
+    for text in texts:
+        print(*attention_maps.write(experiment, text), sep='\n', file=file)
 
 
 def show(names: list[str], told: list[str], of_texts: bool) -> None:

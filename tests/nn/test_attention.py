@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from flax.core import meta
 
+from jaxlab.models import gpt
 from jaxlab.nn import attention as of_attention
-from jaxlab.nn.attention import Attention, attention, causal_mask
+from jaxlab.nn.attention import Attention, attention, causal_mask, scaled_dot_product, weights_of
 from jaxlab.nn.position import Rotary
 
 SEGMENTS = np.array([[1, 1, 1, 2, 2, 0], [0, 0, 1, 1, 1, 1]])
@@ -119,3 +120,75 @@ def test_the_choice(kind, dtype, width, chosen, monkeypatch):
     x = jax.ShapeDtypeStruct((1, 6, 2 * width), dtype)
     jax.eval_shape(layer.init, jax.random.key(0), x, jnp.arange(6)[None], MASK[:1])
     assert used == (['cudnn'] if chosen == 'cudnn' else [])
+
+
+# --- attention by itself ---------------------------------------------------------------------------------------------
+
+
+def by_hand(q, k, v, mask):
+    """Query after query: means and weights."""
+    means, weights = np.zeros((len(q), v.shape[-1])), np.zeros((len(q), len(k)))
+    for i, query in enumerate(q):
+        seen = np.flatnonzero(mask[i])
+        if len(seen):
+            each = np.array([np.exp(query @ k[j] / np.sqrt(len(query))) for j in seen])
+            weights[i, seen] = each / each.sum()
+            means[i] = sum(w * v[j] for w, j in zip(weights[i, seen], seen, strict=True))
+    return means, weights
+
+
+def test_scaled_dot_product_is_the_formula(float64):
+    draw = np.random.default_rng(0)
+    q, k, v = draw.normal(size=(2, 3, 5, 4)), draw.normal(size=(2, 3, 7, 4)), draw.normal(size=(2, 3, 7, 6))
+    mask = draw.random((2, 1, 5, 7)) < 0.5
+    mask[0, 0, 2] = False  # a query that may look at nothing
+    for given, which in ((mask, mask), (None, np.ones_like(mask))):
+        means, weights = jax.jit(scaled_dot_product)(q, k, v, given)
+        for b in range(2):
+            for n in range(3):
+                wanted = by_hand(q[b, n], k[b, n], v[b, n], which[b, 0])
+                np.testing.assert_allclose(means[b, n], wanted[0], atol=1e-13)
+                np.testing.assert_allclose(weights[b, n], wanted[1], atol=1e-13)
+    assert weights.shape == (2, 3, 5, 7)
+
+
+def test_scaled_dot_product_stays_finite_and_takes_one_query():
+    x = random(6, 8) * 1e4
+    assert np.isfinite(scaled_dot_product(x, x, x, np.zeros((6, 6), bool))[0]).all()
+    value, gradient = jax.value_and_grad(lambda x: scaled_dot_product(x, x, x, MASK[0])[0].sum())(x)
+    assert np.isfinite(value) and np.isfinite(gradient).all()
+    assert scaled_dot_product(x[:1], x, x)[1].shape == (1, 6)
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_a_model_tells_where_its_heads_look_and_stays_as_it_is(scan):
+    model = gpt.make({'vocabulary': 11, 'length': 6}, layers=11, width=16, heads=4, kv_heads=2, scan=scan)
+    tokens = np.arange(12).reshape(2, 6) % 11
+    variables = meta.unbox(model.init(jax.random.key(0), tokens))
+    assert set(variables) == {'params'}
+    positions = np.broadcast_to(np.arange(6), (2, 6))
+    inputs = tokens, positions, SEGMENTS
+    found = weights_of(model, variables, *inputs)
+    assert [layer.shape for layer in found] == [(2, 4, 6, 6)] * 11
+    for layer in found:
+        assert not np.asarray(layer)[~np.broadcast_to(MASK[:, None], layer.shape)].any()
+        np.testing.assert_allclose(layer.sum(-1), np.broadcast_to(MASK.any(-1)[:, None], (2, 4, 6)), atol=1e-6)
+    plain = jax.make_jaxpr(model.apply)(variables, *inputs)
+    with_weights = jax.make_jaxpr(lambda *given: weights_of(model, *given))(variables, *inputs)
+    assert str(with_weights).count('dot_general') > str(plain).count('dot_general')
+    beside, _ = model.apply(variables, *inputs, mutable=['attention'])
+    np.testing.assert_array_equal(beside, model.apply(variables, *inputs))
+
+
+def test_the_layers_come_in_their_order_and_mean_what_they_mean():
+    layer = Attention(4, 2)
+    x, positions = random(2, 6, 16), np.zeros((2, 6), int)
+    variables = meta.unbox(layer.init(jax.random.key(0), x, positions, MASK))
+    (found,) = weights_of(layer, variables, x, positions, MASK)
+    params = variables['params']
+    q, k, v = ((x @ params[name]['kernel']).reshape(2, 6, -1, 4).swapaxes(1, 2) for name in ('query', 'key', 'value'))
+    k, v = (array.repeat(2, axis=1) for array in (k, v))
+    means, wanted = scaled_dot_product(q, k, v, MASK[:, None])
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    y = means.swapaxes(1, 2).reshape(2, 6, 16) @ params['out']['kernel'] + params['out']['bias']
+    np.testing.assert_allclose(y[SEGMENTS > 0], layer.apply(variables, x, positions, MASK)[0][SEGMENTS > 0], atol=1e-5)

@@ -132,6 +132,10 @@ class WordPiece:
         tokens = [self.tokenizer.id_to_token(int(id)) for id in ids if int(id) not in silent]
         return decoders.WordPiece(prefix=CONTINUES, cleanup=True).decode([token or '' for token in tokens])
 
+    def name_of(self, token: int) -> str:
+        """Returns a token as the vocabulary has it: '##ing', '[CLS]'."""
+        return self.tokenizer.id_to_token(token) or ''
+
     def numbers(self) -> dict[str, int]:
         """Returns its fields that are numbers."""
         return {name: getattr(self, name) for name in ('vocabulary', *SPECIAL)}
