@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jaxlab.data.records import BadRecord, Losses, Tolerance
-from jaxlab.data.shuffle import permute
+from jaxlab.data.shuffle import order, permute
 from jaxlab.data.sources import Arrays, Example, Part, Source
 from jaxlab.data.stream import Batch, Data, Split
 from jaxlab.data.transforms import Transform, rngs_of
@@ -24,7 +24,7 @@ from jaxlab.messages import say
 ROUNDS = 6  # of the shuffle
 WHOLE = 1 << 18  # examples of which the order is held in memory
 VALIDATION = 1  # what a seed chooses beside the order of training; it keeps their draws apart
-Change = Callable[[int, np.ndarray], np.ndarray]  # (slot in the batch, inputs of its example) -> inputs
+Change = Callable[[slice, np.ndarray], np.ndarray]  # (slots in the batch, inputs of their examples [n …]) -> inputs
 
 
 class Rows(Protocol):
@@ -56,16 +56,17 @@ class Reader:
         """
         if isinstance(self.part, Arrays):  # nothing that could fail, so nothing is done for each but what changes it
             found = {name: getattr(self.part, name)[numbers] for name in self.empty}
-            shape = self.empty['inputs'].shape
-            changed = [change(slot, inputs) for slot, inputs in enumerate(found['inputs'])] if change else []
-            if all(inputs.shape == shape for inputs in changed):
-                found |= {'inputs': np.stack(changed)} if changed else {}
+            if change:
+                found['inputs'] = change(slice(0, len(numbers)), found['inputs'])
+            if found['inputs'].shape[1:] == self.empty['inputs'].shape:
                 return found | {'mask': np.ones(len(numbers), np.float32)}
 
         def read(record: tuple[int, int]) -> Example:
             slot, number = record
             example = self.part[number]
-            inputs = example['inputs'] if change is None else change(slot, example['inputs'])
+            inputs = example['inputs']
+            if change:
+                inputs = change(slice(slot, slot + 1), inputs[None])[0]
             if inputs.shape != (wanted := self.empty['inputs'].shape):
                 raise BadRecord(
                     '{record} has the shape {shape}, and {wanted} is wanted.',
@@ -110,14 +111,13 @@ class Training:
         if (transform := self.transform) is None:
             return self.reader.batch(n, self.numbers[chosen])
         rngs = rngs_of(self.seed, row)
-        return self.reader.batch(n, self.numbers[chosen], lambda slot, picture: transform(rngs[slot], picture))
+        return self.reader.batch(n, self.numbers[chosen], lambda slots, pictures: transform(rngs[slots], pictures))
 
 
 def shuffled(seed: int, epoch: int, length: int, place: np.ndarray) -> np.ndarray:
     """Returns which of 0..length-1 stand at these places of an epoch, int64 [n].
 
-    The order of a small set is computed whole, once for each epoch: for a batch that is as much work as for some
-    hundred of them, since each step of the shuffle is a call that takes longer than its numbers do.
+    That of a small set is made whole, once for each epoch; of a large one only these places are computed.
     """
     if length <= WHOLE:
         return _order(seed, epoch, length)[place]
@@ -130,7 +130,7 @@ def _keys(seed: int, epoch: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)  # threads work at the end of one epoch and the beginning of the next
 def _order(seed: int, epoch: int, length: int) -> np.ndarray:
-    return permute(np.arange(length), length, _keys(seed, epoch))
+    return order(length, int(_keys(seed, epoch)[0]))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from jaxlab.config import spec
 from jaxlab.data import examples, pictures, table
 from jaxlab.data.records import BadRecord, Tolerance
-from jaxlab.data.shuffle import permute
+from jaxlab.data.shuffle import order, permute
 from jaxlab.data.sources import Arrays, Source, diabetes, digits
 from jaxlab.errors import UserError
 from tests.experiments import message
@@ -145,6 +145,19 @@ def test_pictures_that_were_decoded_lie_in_the_cache(monkeypatch, tmp_path, caps
     assert 'damaged' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('memory', [1.0, 0.0])
+def test_pictures_are_changed_in_the_same_way_at_once_or_one_by_one(monkeypatch, tmp_path, memory):
+    monkeypatch.setenv('JAXLAB_CACHE', str(tmp_path))
+    whole = source()
+    transforms = spec('data.transforms.standard', crop_padding=1, flip=True, rotate=30.0, rand_augment=1)
+    at_once = made(monkeypatch, whole, transforms=transforms)
+    parts = {'train': Failing(whole.parts['train'], ()), 'test': whole.parts['test']}
+    read = Source('numbers', parts, whole.labels, f'{memory}' * 16)
+    one_by_one = made(monkeypatch, read, transforms=transforms, memory=memory)
+    for n in range(3):
+        np.testing.assert_array_equal(at_once.batch(n)['inputs'], one_by_one.batch(n)['inputs'])
+
+
 class Counting(Failing):
     """A part that counts how often it is read."""
 
@@ -230,10 +243,19 @@ def test_tolerance_is_of_all_that_was_read():
         reader.batch(0, np.arange(50))
 
 
-@pytest.mark.parametrize('whole', [0, 1 << 18])
-def test_an_order_is_the_same_held_whole_or_computed_place_by_place(monkeypatch, whole):
-    monkeypatch.setattr(examples, 'WHOLE', whole)
+def test_an_order_that_is_held_is_the_same_however_often_it_is_made():
     place = np.array([0, 5, 96, 5])
-    for epoch in range(6):  # more than are held
-        keys = np.random.SeedSequence([3, epoch]).generate_state(examples.ROUNDS, np.uint64)
-        np.testing.assert_array_equal(examples.shuffled(3, epoch, 97, place), permute(place, 97, keys))
+    wanted = [order(97, int(keys(epoch)[0]))[place] for epoch in range(6)]  # more than are held
+    for _ in range(2):
+        np.testing.assert_array_equal([examples.shuffled(3, epoch, 97, place) for epoch in range(6)], wanted)
+
+
+def test_the_order_of_a_large_set_is_computed_place_by_place(monkeypatch):
+    monkeypatch.setattr(examples, 'WHOLE', 96)
+    monkeypatch.setattr(examples, 'order', lambda *_: pytest.fail('it was held whole'))
+    place = np.array([0, 5, 96, 5])
+    np.testing.assert_array_equal(examples.shuffled(3, 1, 97, place), permute(place, 97, keys(1)))
+
+
+def keys(epoch):
+    return np.random.SeedSequence([3, epoch]).generate_state(examples.ROUNDS, np.uint64)

@@ -1,13 +1,18 @@
 """Left and right exchanged (Krizhevsky, Sutskever & Hinton 2012)."""
 
+# n pictures, h height, w width, c channels
+
 import numpy as np
 
+from jaxlab.data.transforms import Generators
 
-def flip(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Returns the picture, uint8 [h w c], or just as likely what a mirror shows; one number is drawn."""
-    if rng.random() >= 0.5:
-        return picture
-    mirrored = np.empty(picture.shape, np.uint8)
-    for channel in range(picture.shape[-1]):  # copied pixel by pixel, it would take twice to five times as long
-        mirrored[..., channel] = picture[:, ::-1, channel]
-    return mirrored
+
+def flip(rng: Generators, pictures: np.ndarray) -> np.ndarray:
+    """Returns each picture, uint8 [n h w c], or just as likely what a mirror shows; one number is drawn."""
+    chosen = np.flatnonzero(rng.random() < 0.5)
+    found, some = pictures.copy(), pictures[chosen]
+    mirrored = np.empty(some.shape, np.uint8)
+    for channel in range(pictures.shape[-1]):  # copied pixel by pixel, it would take twice to five times as long
+        mirrored[..., channel] = some[:, :, ::-1, channel]
+    found[chosen] = mirrored
+    return found

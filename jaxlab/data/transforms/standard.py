@@ -1,6 +1,6 @@
 """What is usually done to pictures, each when it is asked for: by default nothing is."""
 
-# h height, w width, c channels
+# n pictures, h height, w width, c channels
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from jaxlab.data.transforms import Transform
+from jaxlab.data.transforms import Generators, Transform
 from jaxlab.data.transforms.affine import rotate as rotated
 from jaxlab.data.transforms.colour import jitter
 from jaxlab.data.transforms.crop import padded_crop
@@ -20,7 +20,7 @@ from jaxlab.data.transforms.rand_augment import rand_augment as augmented
 from jaxlab.errors import UserError, alternatives
 
 PADDINGS = ('fill', 'reflect')
-Operation = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+Operation = Callable[[Generators, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Standard:
     operations: tuple[Operation, ...]
     size: tuple[int, int] | None = None
 
-    def __call__(self, rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    def __call__(self, rng: Generators, pictures: np.ndarray) -> np.ndarray:
         if self.least:
-            picture = resized_crop(rng, picture, self.least, self.size)
+            pictures = resized_crop(rng, pictures, self.least, self.size)
         for operation in self.operations:
-            picture = operation(rng, picture)
-        return picture
+            pictures = operation(rng, pictures)
+        return pictures
 
     def of_any_size(self, height: int, width: int) -> 'Standard | None':
-        """Returns a transform that makes pictures [height width c] of pictures of any size; None: it cannot."""
+        """Returns a transform that makes pictures [n height width c] of pictures of any size; None: it cannot."""
         return replace(self, size=(height, width)) if self.least else None
 
 
