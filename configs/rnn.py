@@ -25,7 +25,7 @@ def default(c: ConfigDict) -> None:
     c.steps = 1200
     c.batch_size = 32
     c.data = spec('data.text', length=128, processor=spec('data.processors.bytes'))
-    c.model = spec('models.rnn', cell='lstm', layers=2, width=384, embedding=128)  # 2.3 M parameters
+    c.model = spec('models.rnn', cell='lstm', layers=2, width=256, embedding=64)  # 0.9 M parameters
     c.optimizer = spec(
         'optim.adamw', learning_rate=3e-3, schedule=spec('schedules.cosine', warmup=50, final=0.0)
     )  # ends at 0: the last steps gain the most
