@@ -73,6 +73,8 @@ def make_data(config: ConfigDict, mesh: jax.sharding.Mesh, known: Any = None) ->
         data = whole(of(config.batch_size, config.accumulate, data.processor), rows, count)
     else:
         data = of(config.batch_size, config.accumulate, known)
+    if known is None:
+        initial.check_words(config, data.processor)
     if config.epochs:
         check_end(data, 'epochs')
         config.steps = max(math.ceil(config.epochs * data.batches_per_epoch - 1e-6), 1)  # 3 × 0.1 is more than 0.3

@@ -8,7 +8,8 @@
 Only the first start reads them; from then on a run goes on from its own checkpoints.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -17,14 +18,17 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxlab import config as configs
+from jaxlab import hub
 from jaxlab.blueprint import Blueprint
 from jaxlab.errors import UserError
+from jaxlab.messages import say
 from jaxlab.parallel import layout
 from jaxlab.step import TrainState
 from jaxlab.task import Tree
 from jaxlab.trust import mismatch, place
 
 HEAD = 'head'  # what every model calls its last layer
+FEW = 10  # names that a line lists at most
 POOLER = 'pooler'  # and what stands before some heads of a model, and not before others
 PADDING = 512  # rows that a published table of tokens may have beyond its vocabulary, to be round
 
@@ -71,6 +75,9 @@ def _of_experiment(config: ConfigDict, wanted: Tree) -> Callable[[Tree], Tree]:
     other = load(config.init_from, mesh=dict(config.mesh))
     found = {'params': other.params, 'extra': other.extra}
     anew = _anew(config, wanted, found)
+    _tell(
+        config, [name for name in found['params'] if name in anew], [name for name in wanted['params'] if name in anew]
+    )
     mismatch.check(_shapes(wanted, anew), _shapes(found, anew), f'config.init_from={config.init_from}')
 
     def read(born: Tree) -> Tree:
@@ -105,6 +112,7 @@ def _of_weights(config: ConfigDict, plan: Blueprint, wanted: Tree) -> Callable[[
     family = family_of(config, weights)
     how: dict[str, Any] = {'new_head': config.init_new_head}
     pretrained.check(weights, family, _variables(wanted), model=getattr(plan.task, 'model', None), **how)
+    _tell(config, *pretrained.left_out(weights, family, _variables(wanted), **how))
 
     def read(born: Tree) -> Tree:
         found = dict(pretrained.load(weights, family, _variables(born), **how))
@@ -124,6 +132,50 @@ def check_vocabulary(source: str, task: Any, info: Mapping[str, Any]) -> None:
             theirs=theirs,
             ours=ours,
         )
+
+
+def _tell(config: ConfigDict, left: Sequence[str], new: Sequence[str]) -> None:
+    """Says in one line what is not taken over, and what is made anew; nothing where there is neither."""
+    nothing = say('nothing')
+    shown = [', '.join([*names[:FEW], '…'] if len(names) > FEW else names) or nothing for names in (left, new)]
+    if (left or new) and jax.process_index() == 0:
+        line = say(
+            'begins with {source}; left out of it: {left}; new here: {new}',
+            source=config.init_from,
+            left=shown[0],
+            new=shown[1],
+        )
+        print(line, flush=True)
+
+
+def check_words(config: ConfigDict, processor: Any) -> None:
+    """Raises UserError where a run begins with weights that know other words than its data are made of.
+
+    Where there is no saying what the weights know, nothing is said here.
+    """
+    words: Any = processor if hasattr(processor, 'masked') else getattr(processor, 'tokenizer', None)
+    if not config.init_from or not hasattr(words, 'masked'):
+        return
+    from jaxlab.data.processors import wordpiece
+
+    here = is_workdir(config.init_from)
+    folder = str(place.of(config.init_from) / 'processor') if here else config.init_from
+    there = any((Path(folder).expanduser() / name).is_file() for name in wordpiece.FILES)
+    if not (there or hub.is_of_hub(folder)):
+        return
+    theirs, ours = wordpiece.make(list, path=folder).tokenizer.get_vocab(), words.tokenizer.get_vocab()
+    if theirs == ours:
+        return
+    word = min(theirs.items() ^ ours.items(), key=lambda item: (item[1], item[0]))[0]
+    raise UserError(
+        'config.init_from={source} knows other words than config.data.processor makes: "{word}" is token {theirs}'
+        ' there, and {ours} here.\nTake its own: --config.data.processor.path={folder}',
+        source=config.init_from,
+        word=word,
+        theirs=theirs.get(word, say('none')),
+        ours=ours.get(word, say('none')),
+        folder=folder,
+    )
 
 
 def _variables(tree: Tree) -> dict[str, Tree]:

@@ -50,4 +50,15 @@ TABLE: dict[str, str] = {
     ),
     # --- published ---
     'config.json: {key}={value}, and our BERT has {wanted}.': 'config.json：{key}={value}，而我们的 BERT 是 {wanted}。',
+    # --- what a run begins with ---
+    'nothing': '无',
+    'none': '没有',
+    'begins with {source}; left out of it: {left}; new here: {new}': (
+        '从 {source} 开始；其中略去：{left}；这里新建：{new}'
+    ),
+    'config.init_from={source} knows other words than config.data.processor makes: "{word}" is token {theirs}'
+    ' there, and {ours} here.\nTake its own: --config.data.processor.path={folder}': (
+        'config.init_from={source} 的词与 config.data.processor 的不同：'
+        '“{word}”在那里的词元号：{theirs}，在这里：{ours}。\n请用它自己的：--config.data.processor.path={folder}'
+    ),
 }

@@ -60,9 +60,10 @@ def load(
     return jax.tree_util.tree_map_with_path(read, variables)
 
 
-def left_out(weights: Weights, family: Family, variables: Any, *, new_head: bool = False) -> tuple[str, str]:
-    """Returns, for people, which of their tensors `load` of the same arguments leaves out, and which of ours stay as
-    they are; '' where there are none."""
+def left_out(
+    weights: Weights, family: Family, variables: Any, *, new_head: bool = False
+) -> tuple[list[str], list[str]]:
+    """Returns which of their tensors `load` of the same arguments leaves out, and which of ours stay as they are."""
     kept = _kept(weights, family, variables) if new_head else set()
     leaves = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
     read = {piece.name for path, shape in leaves.items() if path not in kept for piece in family.pieces(path, shape)}
@@ -72,7 +73,7 @@ def left_out(weights: Weights, family: Family, variables: Any, *, new_head: bool
         for name in weights.tensors
         if name not in read and not any(re.fullmatch(pattern, name) for pattern in family.ignored)
     ]
-    return _few(over), _few([path.removeprefix('params/') for path in leaves if path in kept])
+    return over, [path.removeprefix('params/') for path in leaves if path in kept]
 
 
 def _kept(weights: Weights, family: Family, variables: Any) -> set[str]:

@@ -153,7 +153,7 @@ def test_saved_and_loaded(tmp_path):
 
 def test_what_is_published_makes_it_again(tmp_path):
     processor = learned(lowercase=False, accents='keep')
-    for name, content in processor.published().items():
+    for name, content in processor.published(64).items():
         (tmp_path / name).write_bytes(content)
     again = wordpiece.make(list, path=str(tmp_path))
     for line in lines(50):

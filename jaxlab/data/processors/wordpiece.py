@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from jaxlab import hub
 from jaxlab.data.documents import existing
 from jaxlab.data.processors import save_assets
 from jaxlab.data.processors.bpe import even_sample
@@ -32,6 +33,7 @@ SPECIAL = {
     'masked': ('mask_token', '[MASK]'),
 }
 ACCENTS = {'auto': None, 'strip': True, 'keep': False}
+FILES = ('vocab.txt', 'tokenizer.json')  # either is a published vocabulary
 CONTINUES = '##'  # what a piece that continues a word begins with
 
 
@@ -151,14 +153,15 @@ class WordPiece:
         """Writes the assets to a folder, where `load(folder)` reads them."""
         save_assets(self.assets(), folder)
 
-    def published(self) -> dict[str, bytes]:
-        """Returns the files by which transformers makes the same tokenizer."""
+    def published(self, length: int) -> dict[str, bytes]:
+        """Returns the files by which transformers makes this tokenizer, for texts of up to `length` tokens."""
         tokens = {id: token for token, id in self.tokenizer.get_vocab().items()}
         lines = [tokens.get(id, f'[gap{id}]') for id in range(self.vocabulary)]
         normalizer = json.loads(self.tokenizer.to_str())['normalizer'] or {}
         config: dict[str, Any] = {key: tokens[getattr(self, name)] for name, (key, _) in SPECIAL.items()}
         config |= {
             'tokenizer_class': 'BertTokenizer',
+            'model_max_length': length,
             'do_lower_case': normalizer.get('lowercase', True),
             'strip_accents': normalizer.get('strip_accents'),
             'tokenize_chinese_chars': normalizer.get('handle_chinese_chars', True),
@@ -208,7 +211,7 @@ def make(
       documents: reads the text to learn from, in pieces.
       vocabulary: how many tokens are learned, special ones included; of a published vocabulary all are taken. A very
         small corpus yields fewer.
-      path: a vocab.txt, or a folder with vocab.txt or tokenizer.json; '': learn. A tokenizer.json says all of it
+      path: a vocab.txt, or a folder with vocab.txt or tokenizer.json, or 'hf:owner/name' of the hub; '': learn. A tokenizer.json says all of it
         itself, and so does a tokenizer_config.json of capitals, accents and the names of special tokens.
       lowercase: whether capitals are forgotten.
       accents: 'strip' (é is e), 'keep', or 'auto': stripped where capitals are forgotten.
@@ -305,7 +308,7 @@ def _of_vocabulary(vocabulary: Mapping[str, int], lowercase: bool, strip: bool |
 
 
 def _published(path: str, lowercase: bool, strip: bool | None) -> WordPiece:
-    place = existing(path, 'path') or Path(path)
+    place = _of_hub(path) if hub.is_of_hub(path) else existing(path, 'path') or Path(path)
     folder = place if place.is_dir() else place.parent
     try:
         settings = _settings(folder)
@@ -333,6 +336,14 @@ def _published(path: str, lowercase: bool, strip: bool | None) -> WordPiece:
                 nearest=nearest(name, there),
             )
     return WordPiece(tokenizer, max(there.values()) + 1, **{word: there[name] for word, name in names.items()})
+
+
+def _of_hub(source: str) -> Path:
+    """Returns the folder in which the files of a vocabulary of the hub now lie."""
+    found = [file for name in ('tokenizer_config.json', *FILES) if (file := hub.fetch(source, name))]
+    if not found:
+        raise UserError('path: "{source}" has no vocabulary: no {names}.', source=source, names=', '.join(FILES))
+    return found[-1].parent
 
 
 def _settings(folder: Path) -> dict[str, Any]:
