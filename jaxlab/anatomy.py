@@ -16,6 +16,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxlab import step as steps
+from jaxlab.parameter_groups import merge
 from jaxlab.step import TrainState
 from jaxlab.task import Batch, Task, Tree
 
@@ -43,18 +44,19 @@ class Anatomy:
     largest: Mapping[str, np.ndarray]
 
 
-def dissect(task: Task, accumulate: int, state: TrainState, batch: Batch) -> dict[str, Anatomy]:
+def dissect(task: Task, accumulate: int, state: TrainState, frozen: Tree, batch: Batch) -> dict[str, Anatomy]:
     """Returns the anatomy of each phase of the step after `state`, by the name of its loss.
 
     Args:
       task: what is learned.
       accumulate: how many micro-batches the batch is cut into.
       state: before the step.
+      frozen: parameters that are used and never trained.
       batch: of the step, on the devices.
     """
 
     @jax.jit
-    def look(state: TrainState, batch: Batch) -> dict[str, Any]:
+    def look(state: TrainState, frozen: Tree, batch: Batch) -> dict[str, Any]:
         key = jax.random.fold_in(state.key, state.step)
         micro_batches = steps.cut(batch, accumulate)
         found = {}
@@ -62,11 +64,13 @@ def dissect(task: Task, accumulate: int, state: TrainState, batch: Batch) -> dic
             turn_key = jax.random.fold_in(jax.random.fold_in(key, number), 0)
             trained, rest = steps.split(state.params, phase.trains)
             loss = getattr(task, phase.loss)
-            gradients, terms, *_ = steps.gradient(loss, trained, rest, state.extra, micro_batches, turn_key)
+            gradients, terms, *_ = steps.gradient(
+                loss, trained, merge(rest, frozen), state.extra, micro_batches, turn_key
+            )
 
             def one(extra: Tree, item: Any, name: str = phase.loss, turn_key: jax.Array = turn_key) -> Any:
                 index, rows = item
-                arguments = state.params, extra, rows, jax.random.fold_in(turn_key, index)
+                arguments = merge(state.params, frozen), extra, rows, jax.random.fold_in(turn_key, index)
                 shares = _of_rows(getattr(task, name), *arguments)
                 extra, heard = _listen(task, name, *arguments)
                 return extra, (shares, heard)
@@ -78,7 +82,7 @@ def dissect(task: Task, accumulate: int, state: TrainState, batch: Batch) -> dic
 
     return {
         name: Anatomy(*_losses(terms, shares), gradients, *activations)
-        for name, (terms, shares, gradients, activations) in jax.device_get(look(state, batch)).items()
+        for name, (terms, shares, gradients, activations) in jax.device_get(look(state, frozen, batch)).items()
     }
 
 

@@ -11,13 +11,15 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxlab import calls
+from jaxlab import adapters, calls
 from jaxlab import step as steps
 from jaxlab.config import build
 from jaxlab.errors import UserError
 from jaxlab.parallel import layout
 from jaxlab.task import Task
 from jaxlab.trust import faults
+
+HEAD = 'head'  # what every model calls its last layer
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Blueprint:
     names: Any  # axis names of the parameters
     abstract: steps.TrainState  # shapes
     shardings: steps.TrainState
+    frozen: adapters.Frozen  # what stands beside the state and is never trained
     init: Callable[[jax.Array], steps.TrainState]
     step: steps.Step  # a single one, pure
     call: steps.Step  # what one dispatch runs: the step, or several
@@ -56,7 +59,9 @@ def draw(
       UserError: an optimizer's arguments, or shapes that the mesh does not divide.
     """
     key = jax.random.key(config.seed)
-    names = layout.names(jax.eval_shape(task.init, key, batch)[0])
+    boxed = jax.eval_shape(task.init, key, batch)[0]
+    trained, frozen = adapters.draw(config, task, boxed, mesh, HEAD)
+    names = layout.names(jax.eval_shape(trained.init, key, batch)[0])
     for of in task.phases:
         if of.optimizer not in config:
             raise UserError(
@@ -68,14 +73,15 @@ def draw(
         build(config[of.optimizer], steps.split(names, of.trains)[0], config.steps * of.repeat, key=of.optimizer)
         for of in task.phases
     ]
-    init = partial(steps.init, task, optimizers, config.average, batch)
+    init = partial(steps.init, trained, optimizers, config.average, batch)
     abstract = jax.eval_shape(init, key)
-    shardings = layout.state_shardings(abstract, names, mesh)
+    shardings = layout.state_shardings(abstract, names, mesh, frozen.shardings)
     how = {'accumulate': config.accumulate, 'average': config.average, 'spike': config.numbers.spike}
     step = steps.make_step(task, optimizers, **how)
     call, given, given_shardings = calls.prepare(step, batch, mesh, config.steps_per_call)
-    arguments: Any = layout.with_shardings(abstract, shardings), {}, layout.with_shardings(given, given_shardings)
-    return Blueprint(mesh, task, key, names, abstract, shardings, init, step, call, arguments, given_shardings)
+    state, given = layout.with_shardings(abstract, shardings), layout.with_shardings(given, given_shardings)
+    arguments = state, frozen.abstract, given
+    return Blueprint(mesh, task, key, names, abstract, shardings, frozen, init, step, call, arguments, given_shardings)
 
 
 def compile_step(

@@ -81,6 +81,7 @@ def run(
     last: int,
     most: int,
     shardings: Any,
+    frozen: Any,
 ) -> tuple[steps.TrainState, Any]:
     """Runs the steps that lie between a state and step `last`; returns the state after it, and the terms of that step.
 
@@ -91,11 +92,12 @@ def run(
       last: the number of the last step, one at least after the state.
       most: k.
       shardings: of what a call trains on.
+      frozen: parameters that are used and never trained.
     """
     start, offset = int(state.step), int(state.data_offset)
     stops = ends(start, last, most, ())
     given = batches(lambda n: batch(n + offset), start, stops, most)
     terms: Any = None
     for mine in prefetch(given, 0, len(stops)):
-        state, terms = call(state, {}, layout.place(mine, shardings))
+        state, terms = call(state, frozen, layout.place(mine, shardings))
     return state, terms

@@ -53,6 +53,11 @@ def experiment() -> ConfigDict:
             'steps': 1000,  # optimizer steps in all; a resumed run goes on up to here
             'init_from': '',  # weights to begin with: a workdir, a folder or file of weights, hf:owner/name; '': none
             'init_new_head': False,  # whether the last layer begins anew all the same, for other classes
+            'adapters': {  # LoRA: what `init_from` names stays as it is, and narrow matrices beside its own learn
+                'rank': 0,  # their inner width; 0: there are none, and all parameters learn
+                'alpha': 16.0,  # what they add is multiplied by alpha / rank
+                'patterns': ('.*',),  # which matrices and tables have one: regular expressions that names begin with
+            },
             'epochs': 0.0,  # times through the training part; above 0, it says how many `steps` there are
             'batch_size': 32,  # rows in one step, over all devices and micro-batches
             'full_batch': False,  # every batch is the whole training part: it says what `batch_size` is
@@ -308,6 +313,7 @@ def check(config: ConfigDict) -> ConfigDict:
         'batch_size': 1,
         'accumulate': 1,
         'steps_per_call': 1,
+        'adapters.rank': 0,
         'numbers.spike': 0,
         'numbers.patience': 1,
         'numbers.rollbacks': 0,
@@ -366,5 +372,15 @@ def check(config: ConfigDict) -> ConfigDict:
         raise UserError(
             'config.average={average}: a decay is at least 0 (no average) and below 1, such as 0.999.',
             average=config.average,
+        )
+    if config.adapters.alpha <= 0:
+        raise UserError(
+            'config.adapters.alpha={alpha}: more than 0 is wanted, such as 16.', alpha=config.adapters.alpha
+        )
+    if config.adapters.rank and not config.init_from:
+        raise UserError(
+            'config.adapters.rank={rank}: adapters learn beside weights that stay as they are, and config.init_from'
+            ' names none: a workdir, a folder or file of weights, or hf:owner/name.',
+            rank=config.adapters.rank,
         )
     return config.lock()

@@ -329,4 +329,6 @@ def _what(config: ConfigDict) -> dict[str, Any]:
     """Returns the part of a config that makes it the experiment it is. How many rows a full batch has, the data say."""
     what = {key: config[key] for key in IDENTITY if key in config}
     what |= {key: config[key] for key in ('init_from', 'init_new_head') if config.get(key)}
+    if config.adapters.rank:
+        what['adapters'] = config.adapters
     return what | ({'batch_size': 'all'} if config.full_batch else {})

@@ -32,10 +32,13 @@ class DebugNaNs:
       call: compiled, and its state is not donated.
       batch: n -> batch n of the data.
       most: how many steps a call may have.
+      frozen: parameters that are used and never trained.
     """
 
-    def __init__(self, plan: Blueprint, call: Callable[..., Any], batch: Callable[[int], Batch], most: int) -> None:
-        self._plan, self._call, self._batch, self._most = plan, call, batch, most
+    def __init__(
+        self, plan: Blueprint, call: Callable[..., Any], batch: Callable[[int], Batch], most: int, frozen: Any
+    ) -> None:
+        self._plan, self._call, self._batch, self._most, self._frozen = plan, call, batch, most, frozen
         self._held: deque[TrainState] = deque()
         self._skipped = -1  # updates left out so far; not known yet
 
@@ -58,10 +61,10 @@ class DebugNaNs:
         self._skipped = skipped
         shardings = self._plan.given_shardings
         for step in range(int(state.step) + 1, n + 1):
-            after, one = calls.run(self._call, state, self._batch, step, self._most, shardings)
+            after, one = calls.run(self._call, state, self._batch, step, self._most, shardings, self._frozen)
             row = of_terms(one)
             if not finite(row, after):
-                where = told(culprit(self._plan, state, self._batch))
+                where = told(culprit(self._plan, state, self._batch, self._frozen))
                 raise UserError(
                     'step {step}: the loss or a gradient is not finite (loss {loss:.4g}, gradient norm {norm:.4g}).'
                     '\n{where}',
@@ -80,12 +83,12 @@ def finite(row: Mapping[str, float], after: TrainState) -> bool:
 
 
 def culprit(
-    plan: Blueprint, state: TrainState, batch: Callable[[int], Batch]
+    plan: Blueprint, state: TrainState, batch: Callable[[int], Batch], frozen: Any
 ) -> first_bad.Operation | first_bad.Argument | None:
     """Returns where the first number that is not finite came from in the step after `state`, of those that reach its
     loss, its gradients, or the parameters after it; None where all these are finite."""
     rows = batch(int(state.step) + int(state.data_offset))
-    given = {'state': state, 'batch': layout.place(rows, layout.batch_sharding(plan.mesh))}
+    given = {'state': state, 'frozen': frozen, 'batch': layout.place(rows, layout.batch_sharding(plan.mesh))}
     return first_bad.find(watched(plan.step), given)
 
 
@@ -93,7 +96,7 @@ def watched(step: Step) -> Callable[[Any], tuple[Any, Any]]:
     """Returns given -> (the terms of the loss, what comes of their gradients) of a step."""
 
     def run(given: Any) -> tuple[Any, Any]:
-        after, terms = step(given['state'], {}, given['batch'])
+        after, terms = step(given['state'], given['frozen'], given['batch'])
         totals = {name: term.total for name, term in terms.items()}
         norms = {name: totals.pop(name) for name in terms if name.startswith(('gradient_norm', 'learning_rate'))}
         return totals, (norms, after.params)

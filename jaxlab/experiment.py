@@ -15,9 +15,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxlab import adapters, config_text, determinism, initial, published
 from jaxlab import config as configs
-from jaxlab import config_text, determinism, initial, published
 from jaxlab import workdir as workdirs
+from jaxlab.blueprint import HEAD
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.data import sheet
 from jaxlab.data.stream import Data, Split, prefetch, whole
@@ -284,7 +285,8 @@ def load(
     overrides: Iterable[tuple[str, str]] = (),
     allow_import: Iterable[str] = (),
 ) -> Experiment:
-    """Returns a trained experiment from its workdir alone: no config file, no data, any number of devices.
+    """Returns a trained experiment from its workdir alone: no config file, no data, any number of devices. Adapters are
+    merged with the weights that they stand beside, which are read from where the run has them from.
 
     Args:
       workdir: where it was trained; or published weights of a language model, as they are: a folder, or
@@ -320,6 +322,9 @@ def load(
                 workdir=workdir,
                 error=f'{type(error).__name__}: {error}'.splitlines()[0][:200],
             ) from error
+        trained, frozen = adapters.draw(config, task, boxed, devices, HEAD)
+        if config.adapters.rank:
+            boxed, _ = jax.eval_shape(trained.init, jax.random.key(0), batch)
         names, params = layout.names(boxed), layout.unbox(boxed)
         wanted = layout.with_shardings(params, layout.shardings(params, names, devices))
         extra = layout.with_shardings(extra, layout.shardings(extra, jax.tree.map(lambda _: (), extra), devices))
@@ -328,7 +333,11 @@ def load(
             {('average' if config.average else 'params'): wanted, 'extra': extra}, step
         )
         checkpoints.close()
-    params = found.get('average') or found['params']
+        params = found.get('average') or found['params']
+        if config.adapters.rank:
+            base = initial.read_base(config, task, frozen.wanted, extra)['params']
+            adapters.check_base(workdir, config.init_from, base)
+            params = adapters.merged(base, frozen.with_scales(params))
     return Experiment(
         config, workdir, devices, task, workdirs.read_processor(workdir, config), params, found.get('extra', {}), step
     )

@@ -5,7 +5,8 @@
     --config.init_from=weights/                              … or where they lie: .safetensors, .pth
     --config.init_new_head=true                              … all but the last layer, for classes of its own
 
-Only the first start reads them; from then on a run goes on from its own checkpoints.
+Only the first start reads them; from then on a run goes on from its own checkpoints. But what adapters stand beside
+(`jaxlab.adapters`) is read at every start.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,17 +18,16 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from jaxlab import adapters, hub
 from jaxlab import config as configs
-from jaxlab import hub
-from jaxlab.blueprint import Blueprint
+from jaxlab.blueprint import HEAD, Blueprint
 from jaxlab.errors import UserError
 from jaxlab.messages import say
-from jaxlab.parallel import layout
+from jaxlab.parallel.layout import path_name
 from jaxlab.step import TrainState
 from jaxlab.task import Tree
 from jaxlab.trust import mismatch, place
 
-HEAD = 'head'  # what every model calls its last layer
 FEW = 10  # names that a line lists at most
 POOLER = 'pooler'  # and what stands before some heads of a model, and not before others
 PADDING = 512  # rows that a published table of tokens may have beyond its vocabulary, to be round
@@ -42,15 +42,11 @@ def of(
     Raises:
       UserError: there is nothing at `config.init_from`, or it is of another model; before anything compiles.
     """
-    if not config.init_from:
+    if not config.init_from or config.adapters.rank:
         return lambda state: state
-    wanted = {'params': plan.abstract.params, 'extra': plan.abstract.extra}
-    shardings = {'params': plan.shardings.params, 'extra': plan.shardings.extra}
-    wanted = layout.with_shardings(wanted, shardings)
-    if is_workdir(config.init_from):
-        read = _of_experiment(config, wanted)
-    else:
-        read = _of_weights(config, plan, wanted)
+    state = plan.arguments[0]
+    read = _reader(config, plan.task, {'params': state.params, 'extra': state.extra})
+    if not is_workdir(config.init_from):
         check_vocabulary(config.init_from, plan.task, info)
 
     def begun(state: TrainState) -> TrainState:
@@ -59,6 +55,69 @@ def of(
         return state.replace(params=found['params'], extra=found['extra'], average=average)
 
     return begun
+
+
+def base(config: ConfigDict, plan: Blueprint, workdir: Path, fresh: bool) -> tuple[Tree, Tree]:
+    """Returns what stands beside the state and is never trained, {} where nothing is; and the extra that it came with.
+
+    Args:
+      config: the resolved config.
+      plan: of the run.
+      workdir: of the run. A fresh run leaves a record there of what it was given; all others compare.
+      fresh: whether the run begins.
+
+    Raises:
+      UserError: there is nothing at `config.init_from`, or it is of another model, or is not what it was.
+    """
+    if not config.adapters.rank:
+        return {}, {}
+    found = read_base(config, plan.task, plan.frozen.wanted, plan.arguments[0].extra)
+    if fresh:
+        adapters.remember(workdir, config.init_from, found['params'])
+    else:
+        adapters.check_base(workdir, config.init_from, found['params'])
+    return plan.frozen.with_scales(found['params']), found['extra']
+
+
+def read_base(config: ConfigDict, task: Any, params: Tree, extra: Tree) -> Tree:
+    """Returns {'params': …, 'extra': …} of what `config.init_from` names.
+
+    Args:
+      config: the resolved config.
+      task: what is learned.
+      params, extra: shapes that know where they go.
+
+    Raises:
+      UserError: there is nothing, or it is of another model.
+    """
+    wanted = {'params': params, 'extra': extra}
+    try:
+        found = _reader(config, task, wanted)(wanted)
+    except UserError as error:
+        raise UserError(
+            'config.adapters: the weights that they stand beside cannot be read. {error}',
+            error=str(error).replace('\n', ' '),
+        ) from None
+    except RecursionError:
+        raise UserError('config.init_from={source} goes round in a circle.', source=config.init_from) from None
+    missing = {
+        path_name(path)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(found['params'])
+        if not isinstance(leaf, jax.Array)
+    }
+    if missing:  # modules that a new head brings along
+        raise UserError(
+            'config.adapters: {names} are not among the weights at {source}, and adapters stand beside what is there.',
+            names=', '.join(sorted(missing)[:FEW]),
+            source=config.init_from,
+        )
+    return found
+
+
+def _reader(config: ConfigDict, task: Any, wanted: Tree) -> Callable[[Tree], Tree]:
+    if is_workdir(config.init_from):
+        return _of_experiment(config, wanted)
+    return _of_weights(config, task, wanted)
 
 
 def is_workdir(path: str) -> bool:
@@ -81,12 +140,11 @@ def _of_experiment(config: ConfigDict, wanted: Tree) -> Callable[[Tree], Tree]:
     mismatch.check(_shapes(wanted, anew), _shapes(found, anew), f'config.init_from={config.init_from}')
 
     def read(born: Tree) -> Tree:
-        def one(path: Any, old: jax.Array, leaf: jax.Array) -> jax.Array:
-            return jax.device_put(leaf, old.sharding)
+        def one(old: Any, leaf: Any) -> Any:
+            return leaf if leaf is old else jax.device_put(leaf, old.sharding)
 
         taken = {name: (born if name in anew else found)['params'][name] for name in born['params']}
-        found['params'] = taken
-        return jax.tree_util.tree_map_with_path(one, born, found)
+        return jax.tree.map(one, born, found | {'params': taken})
 
     return read
 
@@ -105,13 +163,13 @@ def _shapes(tree: Tree, anew: set[str]) -> Tree:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree | {'params': params})
 
 
-def _of_weights(config: ConfigDict, plan: Blueprint, wanted: Tree) -> Callable[[Tree], Tree]:
+def _of_weights(config: ConfigDict, task: Any, wanted: Tree) -> Callable[[Tree], Tree]:
     from jaxlab import pretrained
 
     weights = pretrained.find(config.init_from)
     family = family_of(config, weights)
     how: dict[str, Any] = {'new_head': config.init_new_head}
-    pretrained.check(weights, family, _variables(wanted), model=getattr(plan.task, 'model', None), **how)
+    pretrained.check(weights, family, _variables(wanted), model=getattr(task, 'model', None), **how)
     _tell(config, *pretrained.left_out(weights, family, _variables(wanted), **how))
 
     def read(born: Tree) -> Tree:

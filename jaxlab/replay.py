@@ -113,25 +113,27 @@ def replay(
     with jax.set_mesh(mesh), closing(checkpoints):
         plan = blueprint.draw(config, task, layout.global_shapes(data.batch(0), config.batch_size), mesh)
         origin = checkpoints.latest(step - 1) or 0
+        frozen, its_extra = initial.base(config, plan, workdir, fresh=False)
         if origin:
             state = checkpoints.restore(plan.arguments[0], step - 1)
             origin = int(state.step)  # a damaged checkpoint is passed over
             tell(say('from the checkpoint of step {origin}, {count} steps', origin=origin, count=step - origin))
         else:
             state = initial.of(config, plan)(plan.born())
+            state = state.replace(extra=its_extra) if frozen else state
             tell(say('from the beginning, {count} steps: there is no checkpoint before', count=step))
         call = compile_step(plan.call, plan.arguments, mesh)
-        how = config.steps_per_call, plan.given_shardings
+        how = config.steps_per_call, plan.given_shardings, frozen
         if step - 1 > origin:
             state, _ = calls.run(call, state, data.batch, step - 1, *how)
         before = jax.tree.map(jnp.copy, state)  # the state itself is donated
         after, terms = calls.run(call, state, data.batch, step, *how)
         row = of_terms(terms)
         good = finite(row, after)
-        first = None if good else culprit(plan, before, data.batch)
+        first = None if good else culprit(plan, before, data.batch, frozen)
         batch = data.batch(step - 1 + int(before.data_offset))
         placed = layout.place(batch, layout.batch_sharding(mesh))
-        anatomy = dissect(task, config.accumulate, before, placed)
+        anatomy = dissect(task, config.accumulate, before, frozen, placed)
     logged, nearest = _logged(workdir, step)
     logged = {name: value for name, value in logged.items() if name in row}
     changed = _changed(workdir, step, config, mesh)

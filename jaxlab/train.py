@@ -29,6 +29,7 @@ from jaxlab.experiment import make_data, make_sampler, make_task
 from jaxlab.observers import Compiled, Observer, Run
 from jaxlab.observers.meter import Meter
 from jaxlab.parallel import layout
+from jaxlab.parameter_groups import merge
 from jaxlab.precision import dtypes
 from jaxlab.trust import faults, lock, numbers
 from jaxlab.trust.ledger import Ledger
@@ -86,20 +87,21 @@ def train(
         plan = blueprint.draw(config, task, batch, mesh)
         abstract, names, shardings = plan.abstract, plan.names, plan.shardings
         fresh = checkpoints.latest() is None
-        begun = (
-            initial.of(config, plan, data.info) if fresh else None
-        )  # what it begins with is looked at before anything compiles
+        # What it begins with is looked at before anything compiles.
+        begun = initial.of(config, plan, data.info) if fresh else None
+        frozen, its_extra = initial.base(config, plan, workdir, fresh)  # used and never trained: not donated, not saved
 
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
         compiling_since = time.monotonic()
         compiling = ThreadPoolExecutor(1).submit(timed, compile_step, plan.call, plan.arguments, mesh, not debug_nans)
-        state_bytes = memory.of_tree(abstract, shardings)
+        state_bytes = memory.of_tree(abstract, shardings) + memory.of_tree(plan.frozen.abstract, plan.frozen.shardings)
         too_large = memory.of_state_alone(state_bytes, memory.limit())
         if too_large and jax.process_index() == 0:
             print(too_large, flush=True)  # before it is born: no observer may live to tell of it
         if begun:
             state = begun(plan.born())
+            state = state.replace(extra=its_extra) if frozen else state
         else:
             state, best = checkpoints.restore(plan.arguments[0]), best.resumed(checkpoints.best())
         workdirs.remember(workdir, config, data, batch)
@@ -107,11 +109,12 @@ def train(
         about = data.summary, summary(data.splits, config.evaluate.batches), devices.summary(mesh)
         table = layout.describe(abstract.params, names, shardings.params)
         furthest = workdirs.furthest(workdir)  # what is not beyond it is done again
-        run = Run(config, workdir, start, *about, table, ledger, best, unseen, compiling_since)
+        run = Run(config, workdir, start, *about, table, ledger, best, unseen, compiling_since, base=plan.frozen.count)
         for observer in observers:
             observer.start(run)
         checkpoints.first = run.kept  # no step counts before what was told up to it is safe
-        work = flops.of_step(task, abstract.params, abstract.extra, batch, plan.key)  # while the step compiles
+        params = merge(abstract.params, plan.frozen.abstract)
+        work = flops.of_step(task, params, abstract.extra, batch, plan.key)  # while the step compiles
         with ledger.of('compile'):
             step, seconds = compiling.result()
         peak = mesh.size * devices.peak(mesh.devices.flat[0].device_kind, dtypes(config.precision)[0].name)
@@ -121,7 +124,6 @@ def train(
 
         evaluate = make_evaluate(task, scores, config.accumulate)
         place = partial(layout.place, shardings=layout.batch_sharding(mesh))
-        frozen: dict = {}  # parameters that are used and never trained: neither donated nor saved
         n = start  # the number of the newest step
         before: tuple[int, steps.Terms] | None = None  # it and its terms, while nobody has read them
 
@@ -148,7 +150,7 @@ def train(
         def look(n: int, state: steps.TrainState, last: bool) -> bool:
             """Evaluates and samples, where that is due; False where the run was asked to end meanwhile."""
             nonlocal best
-            params = state.average or state.params
+            params = merge(frozen, state.average or state.params)
             if last or due(n, config.evaluate.every):
                 row: dict[str, float] = {}
                 faults.reach('evaluate', n)
@@ -226,7 +228,7 @@ def train(
         every = config.log.every, config.evaluate.every, config.log.sample_every, config.checkpoint.every
         while n < config.steps and not best.exhausted and not stop.asked():  # once, and once more after each rollback
             offset = int(state.data_offset)
-            nans = DebugNaNs(plan, step, data.batch, config.steps_per_call) if debug_nans else None
+            nans = DebugNaNs(plan, step, data.batch, config.steps_per_call, frozen) if debug_nans else None
             ends = calls.ends(n, config.steps, config.steps_per_call, every)
             batches = calls.batches(partial(batch_of, offset), n, ends, config.steps_per_call)
             try:

@@ -26,7 +26,7 @@ def taken_apart(corpus, **overrides):
     rows['mask'][3] = 0
     placed = layout.place(rows, layout.batch_sharding(plan.mesh))
     with jax.set_mesh(plan.mesh):
-        found = dissect(plan.task, overrides.get('accumulate', 1), state, placed)
+        found = dissect(plan.task, overrides.get('accumulate', 1), state, {}, placed)
     return plan.task, state, rows, found['loss']
 
 
@@ -100,8 +100,8 @@ def test_a_loss_that_is_no_sum_over_rows_has_none(corpus):
     plan, state, batch = drawn(corpus, model__layers=1)
     placed = layout.place(batch(0), layout.batch_sharding(plan.mesh))
     with jax.set_mesh(plan.mesh):
-        assert len(dissect(plan.task, 1, state, placed)['loss'].losses) == 4
-        found = dissect(Squared(plan.task), 1, state, placed)['loss']
+        assert len(dissect(plan.task, 1, state, {}, placed)['loss'].losses) == 4
+        found = dissect(Squared(plan.task), 1, state, {}, placed)['loss']
     assert len(found.losses) == len(found.counts) == 0 and found.gradients
 
 

@@ -54,7 +54,7 @@ def test_the_module_is_named(corpus, place, scan):
     if scan:
         path, module, layer = ('stack', 'layers', *path[2:]), module.replace('layer_1', 'layers[1]'), 1
     with jax.set_mesh(plan.mesh):
-        found = culprit(plan, state.replace(params=poisoned(state.params, path, layer, 3e38)), batch)
+        found = culprit(plan, state.replace(params=poisoned(state.params, path, layer, 3e38)), batch, {})
     assert (found.name, found.module, found.backward) == (operation, f'GPT/{module}', backward), found
     assert found.source.startswith(source), found
 
@@ -62,12 +62,12 @@ def test_the_module_is_named(corpus, place, scan):
 def test_of_the_embedding(corpus):
     plan, state, batch = drawn(corpus)
     with jax.set_mesh(plan.mesh):
-        assert culprit(plan, state, batch) is None
+        assert culprit(plan, state, batch, {}) is None
     params = state.params
     for table in ('token_embedding', 'position_embedding'):
         params = poisoned(params, (table, 'table'), None, 3e38)
     with jax.set_mesh(plan.mesh):
-        found = culprit(plan, state.replace(params=params), batch)
+        found = culprit(plan, state.replace(params=params), batch, {})
     assert (found.name, found.module) == ('add', 'GPT') and found.source.startswith('jaxlab/models/gpt.py'), found
 
 
@@ -81,7 +81,7 @@ def test_in_the_loss_of_one_micro_batch(corpus):
         return rows
 
     with jax.set_mesh(plan.mesh):
-        found = culprit(plan, state, heavy)
+        found = culprit(plan, state, heavy, {})
     assert found.module == '' and 'cross_entropy.py' in found.source, found
     assert [(turn.number, turn.of) for turn in found.turns] == [(2, 2)] and 'step.py' in found.turns[0].source
     assert 'turn 2 of 2' in told(found)
@@ -91,7 +91,7 @@ def test_of_the_optimizer(corpus):
     """The loss and its gradient are finite, and the parameters after the step are not."""
     plan, state, batch = drawn(corpus, model__layers=1, optimizer__learning_rate=3e38, optimizer__weight_decay=1e3)
     with jax.set_mesh(plan.mesh):
-        found = culprit(plan, state.replace(params=jax.tree.map(lambda x: x * 2, state.params)), batch)
+        found = culprit(plan, state.replace(params=jax.tree.map(lambda x: x * 2, state.params)), batch, {})
     assert found.module == '' and not found.backward and found.result == INFINITE, found
 
 

@@ -40,6 +40,7 @@ ARROWS = {
     'trust': set(),
     'pretrained': {'hub', 'models', 'nn', 'parallel', 'trust'},
     'report': {'trust', 'workdir'},
+    'adapters': {'nn', 'optim', 'parallel', 'parameter_groups', 'task', 'trust'},
     'observers': {'best', 'config', 'config_text', 'data', 'memory', 'report', 'step', 'task', 'trust', 'workdir'},
 }
 NEVER_MODELS = ('data', 'optim', 'scores', 'observers', 'decode', 'parallel', 'trust')

@@ -1,6 +1,7 @@
 """What `jaxlab.messages.say` says, in Chinese: one table, kept by rooms. The same places, whose order is free."""
 
 from jaxlab.chinese import (
+    adapters,
     bert,
     data,
     doctor,
@@ -24,6 +25,7 @@ from jaxlab.chinese import (
 )
 
 CHINESE: dict[str, str] = {
+    **adapters.TABLE,
     **program.TABLE,
     **data.TABLE,
     **doctor.TABLE,

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
-from jaxlab.nn.parameter import as_it_is, parameter
+from jaxlab.nn import adapter
+from jaxlab.nn.parameter import as_it_is, bare_parameter, parameter
 
 
 class Linear(nn.Module):
@@ -30,9 +31,15 @@ class Linear(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (x.shape[-1], self.features)
-        kernel = parameter(self, 'kernel', self.kernel_init, self.axes, shape, self.param_dtype)
-        kernel = self.reparametrise(self, kernel)
-        y = product(x.astype(self.dtype), kernel.astype(self.dtype))
+        kernel, parts = bare_parameter(self, 'kernel', self.kernel_init, self.axes, shape, self.param_dtype)
+        x = x.astype(self.dtype)
+        if parts is not None and self.reparametrise is as_it_is:
+            # x W + scale · (x A) B: nobody wants the gradient of W, so a third of the work of training is left out.
+            a, b, scale = (part.astype(self.dtype) for part in parts)
+            y = product(x, kernel.astype(self.dtype)) + scale * product(product(x, a), b)
+        else:
+            kernel = kernel if parts is None else adapter.adapted(kernel, *parts)
+            y = product(x, self.reparametrise(self, kernel).astype(self.dtype))
         if self.bias_axis:
             bias = parameter(self, 'bias', nn.initializers.zeros, (self.bias_axis,), shape[1:], self.param_dtype)
             y += bias.astype(y.dtype)

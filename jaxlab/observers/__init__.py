@@ -43,6 +43,7 @@ class Run:
     unseen: Future[str] = field(default_factory=Future)  # see `jaxlab.devices.unseen`
     compiling_since: float = field(default_factory=time.monotonic)
     compiled: Future[Compiled] = field(default_factory=Future)
+    base: int = 0  # parameters that are used and never trained: those that adapters stand beside
     kept: list[Callable[[], None]] = field(default_factory=list)  # see `jaxlab.checkpoint.Checkpoints.first`
 
 

@@ -57,6 +57,7 @@ class Progress:
             'evaluation': say('evaluation'),
             'workdir': say('workdir'),
             'parameters': say('parameters'),
+            'frozen': say('frozen'),
             'compiled': say('compiled'),
             'compute': say('compute'),
             'memory': say('memory'),
@@ -71,6 +72,9 @@ class Progress:
         size = readable(sum(row['bytes_per_device'] for row in run.layout))
         self._pair('parameters', say('{count} ({size} on each device)', count=f'{total:,}', size=size))
         screen.table([self._parameter(row) for row in run.layout])
+        if run.base:
+            what = {'count': run.base, 'source': run.config.init_from, 'rank': run.config.adapters.rank}
+            self._pair('frozen', say('{count:,} of {source}; beside them learn adapters of rank {rank}', **what))
         if run.start:
             screen.line(f'resumed at step {run.start}')  # in every language: programs look for it
             for _, row in self._evaluations(run.start):

@@ -62,6 +62,7 @@ TABLE: dict[str, Row] = {
     'classes': Row(None, None, None),
     'norm': Row(None, None, None),  # scales and biases as wide as the residual stream: small, so every device has them
     'gates': Row(None, None, None),  # those of a recurrent cell: each is a matrix, as each layer's is
+    'rank': Row(None, None, None),  # between the two narrow matrices of an adapter
     'layers': Row(None, None, None),  # the leading axis of a scanned stack
 }
 
@@ -267,9 +268,8 @@ def follow(tree: Any, params: Any, names_tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
-def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh) -> Any:
-    """Returns a NamedSharding for every leaf of an abstract TrainState, of whose parameters `names_tree` gives the
-    axis names.
+def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh, frozen: Any = None) -> Any:
+    """Returns a NamedSharding for every leaf of an abstract TrainState. `frozen`: those of parameters beside it.
 
     Raises:
       UserError: an axis does not divide, or a mesh axis of more than one device is used by nothing.
@@ -286,7 +286,7 @@ def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh) -> Any:
         data_offset=NamedSharding(mesh, PartitionSpec()),
         health=shardings(abstract.health, nameless.health, mesh),
     )
-    _check_used(found.params, mesh)
+    _check_used((found.params, frozen), mesh)
     return found
 
 
