@@ -125,3 +125,8 @@ def exported(model: ViT, processor: Any) -> Exported:
     """Returns what an export of this model is; `processor` is that of its pictures."""
     config = config_of(model, processor.height, processor.labels, processor.channels)
     return Exported(TRANSFORMERS, config, preprocessor.write(processor))
+
+
+def family_of(names: Mapping[str, Any]) -> Family:
+    """Returns the family whose names these are: of tensors, as `find` gives them."""
+    return TRANSFORMERS
