@@ -16,11 +16,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxlab import step as steps
+from jaxlab.nn.listening import SCANNED, first_array
 from jaxlab.parameter_groups import merge
 from jaxlab.step import TrainState
 from jaxlab.task import Batch, Task, Tree
-
-SCANNED = 'layers'  # a module of this name is a scanned stack: what is in it has a leading axis; see nn/transformer.py
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _norms(gradients: Tree) -> dict[str, jax.Array]:
     return {module: jnp.sqrt(square) for module, square in squares.items()}
 
 
-class _Listener:
+class Listener:
     """A model whose modules are heard: each `apply` adds what they gave back to `heard`."""
 
     def __init__(self, model: Any) -> None:
@@ -174,7 +173,7 @@ class _Listener:
 def _listen(task: Task, loss: str, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Tree, Any]:
     """Returns extra after a loss, and {module: (sum of squares, how many numbers, largest absolute value)} of it."""
     models = {of.name: getattr(task, of.name) for of in fields(task)}  # type: ignore[arg-type]
-    listeners = {name: _Listener(model) for name, model in models.items() if hasattr(model, 'apply')}
+    listeners = {name: Listener(model) for name, model in models.items() if hasattr(model, 'apply')}
     _, extra = getattr(replace(task, **listeners), loss)(params, extra, batch, key)  # type: ignore[type-var]
     own = {name.rpartition('/')[0] for name in flatten_dict(params, sep='/')}
     found: dict[str, Any] = {}
@@ -185,15 +184,10 @@ def _listen(task: Task, loss: str, params: Tree, extra: Tree, batch: Batch, key:
                 if not any(f'{of}/'.startswith(f'{module}/') for of in own):
                     continue  # dropout and the like: it has no parameters
                 module = module if len(listeners) == 1 else f'{name}/{module}'
-                for x in filter(None, map(_first, calls)):
-                    found[module] = _added(found.get(module), _measured(module, *x))
+                for x in map(first_array, calls):
+                    if x is not None:
+                        found[module] = _added(found.get(module), _measured(module, x))
     return extra, found
-
-
-def _first(output: Any) -> tuple[jax.Array] | None:
-    """Returns the first array of floats among what a module gave back."""
-    arrays = [leaf for leaf in jax.tree.leaves(output) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return (arrays[0],) if arrays else None
 
 
 def _measured(module: str, x: jax.Array) -> tuple[jax.Array, ...]:

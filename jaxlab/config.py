@@ -52,6 +52,7 @@ def experiment() -> ConfigDict:
             'seed': 0,  # of parameters, data order, dropout and samples
             'steps': 1000,  # optimizer steps in all; a resumed run goes on up to here
             'init_from': '',  # weights to begin with: a workdir, a folder or file of weights, hf:owner/name; '': none
+            'certificate': '',  # a record that these weights must agree with; '': that beside them, if there is one
             'init_new_head': False,  # whether the last layer begins anew all the same, for other classes
             'adapters': {  # LoRA: what `init_from` names stays as it is, and narrow matrices beside its own learn
                 'rank': 0,  # their inner width; 0: there are none, and all parameters learn

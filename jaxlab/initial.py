@@ -9,6 +9,7 @@ Only the first start reads them; from then on a run goes on from its own checkpo
 (`jaxlab.adapters`) is read at every start.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxlab import adapters, hub
+from jaxlab import adapters, certificate, hub
 from jaxlab import config as configs
 from jaxlab.blueprint import HEAD, Blueprint
 from jaxlab.errors import UserError
@@ -116,7 +117,7 @@ def read_base(config: ConfigDict, task: Any, params: Tree, extra: Tree) -> Tree:
 
 def _reader(config: ConfigDict, task: Any, wanted: Tree) -> Callable[[Tree], Tree]:
     if is_workdir(config.init_from):
-        return _of_experiment(config, wanted)
+        return _of_experiment(config, task, wanted)
     return _of_weights(config, task, wanted)
 
 
@@ -128,9 +129,10 @@ def is_workdir(path: str) -> bool:
         return False
 
 
-def _of_experiment(config: ConfigDict, wanted: Tree) -> Callable[[Tree], Tree]:
+def _of_experiment(config: ConfigDict, task: Any, wanted: Tree) -> Callable[[Tree], Tree]:
     from jaxlab.experiment import load
 
+    record = certificate.beside(config.init_from, config.certificate)
     other = load(config.init_from, mesh=dict(config.mesh))
     found = {'params': other.params, 'extra': other.extra}
     anew = _anew(config, wanted, found)
@@ -144,6 +146,7 @@ def _of_experiment(config: ConfigDict, wanted: Tree) -> Callable[[Tree], Tree]:
             return leaf if leaf is old else jax.device_put(leaf, old.sharding)
 
         taken = {name: (born if name in anew else found)['params'][name] for name in born['params']}
+        _check_certificate(config, task, found, record)
         return jax.tree.map(one, born, found | {'params': taken})
 
     return read
@@ -168,13 +171,16 @@ def _of_weights(config: ConfigDict, task: Any, wanted: Tree) -> Callable[[Tree],
 
     weights = pretrained.find(config.init_from)
     family = family_of(config, weights)
+    record = certificate.beside(config.init_from, config.certificate)
     how: dict[str, Any] = {'new_head': config.init_new_head}
     pretrained.check(weights, family, _variables(wanted), model=getattr(task, 'model', None), **how)
     _tell(config, *pretrained.left_out(weights, family, _variables(wanted), **how))
 
     def read(born: Tree) -> Tree:
-        found = dict(pretrained.load(weights, family, _variables(born), **how))
-        return {'params': found.pop('params'), 'extra': found}
+        variables = dict(pretrained.load(weights, family, _variables(born), **how))
+        found = {'params': variables.pop('params'), 'extra': variables}
+        _check_certificate(config, task, found, record)
+        return found
 
     return read
 
@@ -236,6 +242,16 @@ def check_words(config: ConfigDict, processor: Any) -> None:
     )
 
 
+def _check_certificate(config: ConfigDict, task: Any, found: Tree, record: certificate.Certificate | None) -> None:
+    if record is None:
+        return
+    without = HEAD if config.init_new_head else ''
+    off = certificate.check(record, task.model, _variables(found), config.init_from, without=without)
+    if jax.process_index() == 0:
+        about = {'source': config.init_from, 'made_by': record.made_by, 'off': off}
+        print(say('{source} agrees with its certificate ({made_by}) within {off:.1e}', **about), flush=True)
+
+
 def _variables(tree: Tree) -> dict[str, Tree]:
     return {'params': tree['params'], **tree['extra']}
 
@@ -247,6 +263,25 @@ def family_of(config: ConfigDict, weights: Any) -> Any:
       UserError: there is none.
     """
     return tables(config).family_of(weights.tensors)
+
+
+def family_for(weights: Any) -> Any:
+    """Returns the table of published names of weights whose config.json says what they are of.
+
+    Raises:
+      UserError: there is none.
+    """
+    for name in configs.names('pretrained', 'family_of'):
+        family = configs.module('pretrained', name, 'family_of').family_of(weights.tensors)
+        places = [re.sub(r'\\\{[^}]*\}', '[0-9]+', re.escape(row.theirs)) for row in family.rows]
+        known = re.compile('|'.join([*places, *family.ignored]))
+        if family.arguments_of is not None and weights.config and all(map(known.fullmatch, weights.tensors)):
+            return family
+    raise UserError(
+        '"{source}": nothing says what model these weights are of: their names are of none that we know, or there is no'
+        ' config.json beside them.',
+        source=weights.source,
+    )
 
 
 def tables(config: ConfigDict) -> Any:

@@ -3,6 +3,7 @@
 from jaxlab.chinese import (
     adapters,
     bert,
+    certificates,
     data,
     doctor,
     evaluation,
@@ -26,6 +27,7 @@ from jaxlab.chinese import (
 
 CHINESE: dict[str, str] = {
     **adapters.TABLE,
+    **certificates.TABLE,
     **program.TABLE,
     **data.TABLE,
     **doctor.TABLE,

@@ -1,0 +1,68 @@
+"""Certificates by the original: transformers' model and ours agree layer by layer, and a wrong import is named."""
+
+import jax
+import pytest
+from flax.core import meta
+
+from jaxlab import certificate, initial, main, pretrained
+from tests.experiments import message
+from tests.pretrained.published import randomise
+
+pytestmark = pytest.mark.reference
+torch = pytest.importorskip('torch', reason='compares with torch: pip install .[reference]')
+transformers = pytest.importorskip('transformers', reason='compares with transformers: pip install .[reference]')
+
+
+def vit():
+    shape = dict(hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=50)
+    config = transformers.ViTConfig(image_size=12, patch_size=4, num_labels=5, **shape)
+    return transformers.ViTForImageClassification(config)
+
+
+def resnet():
+    shape = dict(layer_type='basic', embedding_size=8, hidden_sizes=[8, 16], depths=[1, 2])
+    return transformers.ResNetForImageClassification(transformers.ResNetConfig(**shape, num_labels=5))
+
+
+def efficientnet():
+    from jaxlab.pretrained.efficientnet import odd_blocks
+
+    shape = dict(image_size=32, width_coefficient=0.25, depth_coefficient=0.2, dropout_rate=0.0, num_labels=5)
+    shape['depthwise_padding'] = odd_blocks(32, 0.25, 0.2)
+    return transformers.EfficientNetForImageClassification(transformers.EfficientNetConfig(**shape))
+
+
+MODELS = {  # the model of transformers, layers that must be heard, one of their tensors and our layer that it is in
+    'vit': (vit, 3 * 8 + 3, 'vit.encoder.layer.1.intermediate.dense.weight', 'stack/layer_1/mlp/up'),
+    'resnet': (
+        resnet,
+        2 * 9,
+        'resnet.encoder.stages.1.layers.0.layer.1.convolution.weight',
+        'stage_1_block_0/conv_1/conv',
+    ),
+    'efficientnet': (efficientnet, 20, 'efficientnet.encoder.top_conv.weight', ''),
+}
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_the_original_certifies_and_ours_agrees(name, tmp_path, capsys):
+    make, least, tensor, layer = MODELS[name]
+    theirs = randomise(make())
+    theirs.save_pretrained(tmp_path)
+    assert main.main(['certify', str(tmp_path)]) == 0
+    record = certificate.beside(str(tmp_path))
+    assert record.made_by == f'transformers {transformers.__version__}' and len(record.layers) >= least
+    weights = pretrained.find(tmp_path)
+    family = initial.family_for(weights)
+    model = family.make({}, **family.arguments_of(weights.config))
+    inputs = certificate.fixed_inputs(record.inputs, record.seed)
+    shapes = meta.unbox(jax.eval_shape(model.init, jax.random.key(0), *(inputs[name] for name in model.takes)))
+    variables = pretrained.load(weights, family, shapes, model=model)
+    assert certificate.check(record, model, variables, 'there') < 1e-5
+
+    with torch.no_grad():  # … and what is not the original's is named
+        theirs.state_dict()[tensor].mul_(1.01)
+    theirs.save_pretrained(tmp_path)
+    variables = pretrained.load(tmp_path, family, shapes, model=model)
+    told = message(certificate.check, record, model, variables, 'there')
+    assert f'departs is {layer}' in told
