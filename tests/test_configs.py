@@ -41,6 +41,27 @@ def test_published_sizes_have_the_published_parameters(size):
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) - padding == PUBLISHED[size]
 
 
+ENCODERS = {'bert_base': 110_106_428, 'bert_large': 336_226_108, 'distilbert': 66_985_530}
+
+
+@pytest.mark.parametrize('size', ['default', 'tiny', *ENCODERS])
+def test_encoders_have_the_published_parameters(size):
+    """With all that pre-training has: the pooler, and the heads for hidden tokens and for what follows."""
+    config, _ = config_text.load(f'{ROOT}/configs/bert_pretrain.py:{size}')
+    info = {'vocabulary': 30522 if size in ENCODERS else 4096, 'length': config.data.length, 'types': 2, 'padding': 0}
+    task = experiment.make_task(configs.check(config), info)
+    row, some = jax.ShapeDtypeStruct((2, config.data.length), 'int32'), jax.ShapeDtypeStruct((2,), 'int32')
+    batch = dict.fromkeys(['tokens', 'types'], row) | {'lengths': some, 'next': some}
+    boxed, _ = jax.eval_shape(task.init, jax.random.key(0), batch)
+    params, names = layout.unbox(boxed), layout.names(boxed)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert count == ENCODERS[size] if size in ENCODERS else count < 6e6
+    if size not in ENCODERS:  # whose tables are as long as the published ones, which eight devices do not divide
+        for axis in ('fsdp', 'tensor'):
+            sizes = dict.fromkeys(layout.AXES, 1) | {axis: 4}
+            jax.tree.map(lambda leaf, axes, sizes=sizes: layout.spec(axes, leaf.shape, sizes), params, names)
+
+
 @pytest.mark.parametrize('size', ['default', 'tiny', 'small'])
 def test_sizes_for_two_cores_are_small(size):
     _, params, _ = shapes(size)

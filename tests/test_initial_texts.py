@@ -7,6 +7,7 @@ import pytest
 from jaxlab import blueprint, config_text, experiment, initial, pretrained
 from jaxlab import config as configs
 from jaxlab.data.processors import wordpiece
+from jaxlab.main import main
 from jaxlab.parallel import layout
 from jaxlab.pretrained import bert
 from jaxlab.train import train
@@ -126,3 +127,24 @@ def test_gaps_go_on_without_a_new_head(pretrained_run, published, tmp_path, monk
     jax.tree.map(np.testing.assert_array_equal, dict(state.params['head']), kept)
     said = next(line for line in capsys.readouterr().out.splitlines() if 'begins with' in line)
     assert 'cls.seq_relationship.weight' in said and 'new here: nothing' in said
+
+
+@pytest.mark.reference
+def test_an_export_is_loaded_by_transformers(pretrained_run, tmp_path):
+    torch = pytest.importorskip('torch')
+    transformers = pytest.importorskip('transformers')
+    workdir, lab = pretrained_run
+    assert main(['export', f'--workdir={workdir}', f'--folder={tmp_path / "out"}']) == 0
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / 'out')
+    theirs = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / 'out').eval()
+    text = 'the cat [MASK] 猫 and a dog'
+    ids = tokenizer(text)['input_ids']
+    pieces = [lab.processor.encode(piece) for piece in text.split('[MASK]')]
+    ours = np.concatenate(
+        [[lab.processor.first], pieces[0], [lab.processor.masked], pieces[1], [lab.processor.separator]]
+    )
+    assert ids == ours.tolist() and len(tokenizer) == lab.processor.vocabulary
+    with torch.no_grad():
+        wanted = theirs(torch.tensor([ids])).prediction_logits[0].numpy()
+    found = lab.task.model.apply({'params': lab.params}, ours[None])[0, :, : lab.processor.vocabulary]
+    np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())

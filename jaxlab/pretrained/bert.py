@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxlab.errors import UserError
 from jaxlab.models.bert import BERT, make
-from jaxlab.pretrained import Family, Row
+from jaxlab.pretrained import Exported, Family, Row
 from jaxlab.pretrained.resnet import labels_of
 
 MODEL_TYPES = ('bert', 'roberta', 'distilbert')
@@ -304,3 +304,9 @@ def family_for(model: BERT) -> Family:
       UserError: it is none of MODEL_TYPES.
     """
     return family(kind_of(model), model.purpose)
+
+
+def exported(model: BERT, processor: Any) -> Exported:
+    """Returns what an export of this model is; `processor` is that of its texts."""
+    labels = tuple(getattr(processor, 'labels', ())) if model.purpose in ('classes', 'tokens') else ()
+    return Exported(family_for(model), config_of(model, labels), rows=model.vocabulary)

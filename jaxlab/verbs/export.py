@@ -69,8 +69,9 @@ def write(experiment: Any, folder: Path, dtype: str = '', shard: float = 5.0) ->
     try:
         size = {'rows': made.rows, 'shard': int(shard * 1e9)}
         pretrained.save(folder, made.family, variables, config, made.preprocessor or None, **size)
-        if hasattr(processor, 'published'):
-            for name, content in processor.published(model.context).items():
+        words = processor if hasattr(processor, 'published') else getattr(processor, 'tokenizer', None)
+        if words is not None and hasattr(words, 'published'):
+            for name, content in words.published(model.context).items():
                 (folder / name).write_bytes(content)
     except OSError as error:
         raise UserError('{file} cannot be written ({error}).', file=folder, error=error.strerror or error) from None

@@ -211,7 +211,7 @@ def make(
       documents: reads the text to learn from, in pieces.
       vocabulary: how many tokens are learned, special ones included; of a published vocabulary all are taken. A very
         small corpus yields fewer.
-      path: a vocab.txt, or a folder with vocab.txt or tokenizer.json, or 'hf:owner/name' of the hub; '': learn. A
+      path: a vocab.txt, a folder with vocab.txt or tokenizer.json, or 'hf:owner/name' of the hub; '': learn. A
         tokenizer.json says all of it itself, and so does a tokenizer_config.json of capitals, accents and the names of
         special tokens.
       lowercase: whether capitals are forgotten.
