@@ -181,6 +181,11 @@ class Experiment:
         with jax.set_mesh(self.mesh):
             yield from self.task.stream(self.params, self.extra, self.processor, prompt, **options)
 
+    def beams(self, prompt: str, **options: Any) -> list[tuple[str, float]]:
+        """Returns the likeliest texts after `prompt`, with their scores. See `LanguageModel.beams` for the options."""
+        with jax.set_mesh(self.mesh):
+            return self.task.beams(self.params, self.extra, self.processor, prompt, **options)
+
     def probabilities(self, text: str, top: int = 10) -> list[tuple[str, float]]:
         """Returns the likeliest next tokens after `text` with their probabilities, the likeliest first."""
         with jax.set_mesh(self.mesh):

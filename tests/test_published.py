@@ -22,6 +22,21 @@ def texts(tmp_path, monkeypatch):
     return write_corpus(tmp_path / 'texts')
 
 
+def test_beams(tmp_path, capsys):
+    published_folder.write(tmp_path)
+    lab = jaxlab.load(tmp_path)
+    found = lab.beams('the cat', beams=3, tokens=6)
+    assert len(found) == 3 and found == sorted(found, key=lambda text: -text[1])
+    capsys.readouterr()
+    command = ['generate', f'--workdir={tmp_path}', '--prompt=the cat', '--tokens=6']
+    assert main([*command, '--beams=3']) == 0
+    assert capsys.readouterr().out == f'the cat{found[0][0]}\n'
+    assert main([*command, '--beams=-1']) == 2 and 'beams=-1: at least 1' in capsys.readouterr().err
+    assert main([*command, '--beams=400']) == 2 and 'beams=400: at most 145' in capsys.readouterr().err
+    assert main([*command, '--beams=2', '--early=maybe']) == 2
+    assert 'early=maybe: there are no, yes, never' in message(lab.beams, 'the', early='maybe')
+
+
 @pytest.mark.parametrize('kind', ['gpt2', 'llama'])
 def test_it_writes_text_as_it_is(kind, tmp_path, capsys):
     model, params, processor = published_folder.write(tmp_path, kind)

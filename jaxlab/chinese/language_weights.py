@@ -47,4 +47,14 @@ TABLE: dict[str, str] = {
     'config.model.name={name}: nothing says how it is exported; that is known of {known}.': (
         'config.model.name={name}：没有说明如何导出它；已知的有 {known}。'
     ),
+    # --- generate --beams ---
+    'follow so many texts at a time and write the likeliest, without chance; 0: none (default)': (
+        '同时跟踪这么多条文本并写出最可能的一条，不靠随机；0：不用（默认）'
+    ),
+    'with beams: above 0 favours long texts, below 0 short ones (default 1)': (
+        '用于 beams：大于 0 偏向长文本，小于 0 偏向短文本（默认 1）'
+    ),
+    'with beams: when to stop before --tokens: no (by a guess), yes (as soon as there are so many), never': (
+        '用于 beams：何时在 --tokens 之前停止：no（凭估计）、yes（一有这么多条就停）、never（从不）'
+    ),
 }

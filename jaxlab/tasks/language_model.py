@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.decode import sampling
-from jaxlab.errors import UserError
+from jaxlab.decode import beam, sampling
+from jaxlab.errors import UserError, alternatives
 from jaxlab.nn.cross_entropy import cross_entropy, of_logits
 from jaxlab.task import Batch, Phase, Term, Terms, Tree, check_can, inputs_of
 
@@ -151,6 +151,49 @@ class LanguageModel:
             whole = text if len(written) == tokens else text.rstrip('\ufffd')  # a character may end in the next chunk
             yield whole[len(shown) :]
             shown = whole
+
+    def beams(
+        self,
+        params: Tree,
+        extra: Tree,
+        processor: Any,
+        prompt: str,
+        *,
+        beams: int = 4,
+        tokens: int = 100,
+        length_penalty: float = 1.0,
+        early: str = 'no',
+    ) -> list[tuple[str, float]]:
+        """Returns the likeliest texts after `prompt` that beam search finds, the best first, each with its score: its
+        log-probability / length^length_penalty. A text ends where the model ends it, or after `tokens`.
+
+        Args:
+          params, extra, processor: of the trained experiment.
+          prompt: what to go on from; '' begins a document.
+          beams: how many texts are followed at a time, and found.
+          tokens: how many to write at most; they and the prompt must fit into the context.
+          length_penalty, early: see `jaxlab.decode.beam.search`.
+
+        Raises:
+          UserError: prompt and tokens do not fit, or a number is out of range.
+        """
+        for name, value in (('beams', beams), ('tokens', tokens)):
+            if value < 1:
+                raise UserError('{name}={value}: at least {least} is wanted.', name=name, value=value, least=1)
+        if (most := processor.vocabulary // 2) < beams:
+            raise UserError('{name}={value}: at most {most} is wanted.', name='beams', value=beams, most=most)
+        if early not in beam.EARLY:
+            raise UserError(
+                '{name}={value}: {alternatives}',
+                name='early',
+                value=early,
+                alternatives=alternatives(early, beam.EARLY),
+            )
+        row, length = jax.device_put(self.prompt(processor, [prompt], tokens))
+        how: dict[str, Any] = {'beams': beams, 'count': tokens, 'length_penalty': length_penalty, 'early': early}
+        found = jax.device_get(beam.search(self._decoder, params, row, length, end=processor.end_of_text, **how))
+        texts = [processor.decode(text[:length]) for text, length in zip(found.tokens[0], found.lengths[0])]
+        return list(zip(texts, found.scores[0].tolist(), strict=True))
 
     def probabilities(self, params: Tree, extra: Tree, processor: Any, text: str, top: int) -> list[tuple[str, float]]:
         """Returns the `top` likeliest tokens after `text`, with their probabilities, the likeliest first.

@@ -1,6 +1,7 @@
 """Write text, or make pictures, with a trained experiment.
 
 python -m jaxlab.main generate --workdir=runs/transformer-1a2b3c4d --prompt="def " --tokens=200 --temperature=0.8
+python -m jaxlab.main generate --workdir=hf:openai-community/gpt2 --prompt="Once upon a time" --tokens=40 --beams=4
 python -m jaxlab.main generate --workdir=runs/gan-1a2b3c4d --classes=0,1,2 --count=64 --seed=0
 python -m jaxlab.main generate --workdir=runs/gan-1a2b3c4d --count=10000 --folder=made
 """
@@ -15,6 +16,7 @@ from jaxlab.verbs import step
 
 # Flags by what an experiment makes, with what they are where they are not given.
 TEXT = {'prompt': '', 'tokens': 200, 'temperature': 0.8, 'top_k': 0, 'top_p': 1.0}
+TEXT |= {'beams': 0, 'length_penalty': 1.0, 'early': 'no'}
 PICTURES = {'classes': '', 'count': 64, 'folder': ''}
 MOST = 1_000_000  # pictures
 
@@ -35,6 +37,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text.add_argument('--temperature', type=float, help=temperature)
     text.add_argument('--top_k', type=int, help=say('choose among the k likeliest only; 0: among all'))
     text.add_argument('--top_p', type=float, help=top_p)
+    beams = say('follow so many texts at a time and write the likeliest, without chance; 0: none (default)')
+    penalty = say('with beams: above 0 favours long texts, below 0 short ones (default 1)')
+    early = say('with beams: when to stop before --tokens: no (by a guess), yes (as soon as there are so many), never')
+    text.add_argument('--beams', type=int, help=beams)
+    text.add_argument('--length_penalty', type=float, help=penalty)
+    text.add_argument('--early', choices=('no', 'yes', 'never'), help=early)
     classes = say('names or numbers of classes, 0,1,2: these alone, in turn; default: all')
     folder = say('a new folder, in which each class has one for its pictures; default: one grid, in the workdir')
     pictures = parser.add_argument_group(say('where it makes pictures'))
@@ -76,6 +84,11 @@ def check_flags(parsed: argparse.Namespace, others: dict[str, Any], ours: dict[s
 
 
 def write_text(experiment: Any, parsed: argparse.Namespace) -> None:
+    if parsed.beams:
+        how = {name: getattr(parsed, name) for name in ('beams', 'tokens', 'length_penalty', 'early')}
+        text, _ = experiment.beams(parsed.prompt, **how)[0]
+        print(parsed.prompt + text)
+        return
     print(parsed.prompt, end='', flush=True)
     pieces = experiment.stream(
         parsed.prompt,
