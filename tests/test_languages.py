@@ -65,7 +65,7 @@ def run(*command, **variables):
 @pytest.mark.parametrize(
     ('arguments', 'answer'),
     [
-        (['generat'], '没有命令“generat”；可选的有 doctor, evaluate, generate, '),
+        (['generat'], '没有命令“generat”；可选的有 doctor, evaluate, export, generate, '),
         (['--confg=x'], '--confg：train 没有这个选项。您是不是想写“--config”？'),
         (['generate'], '缺少必需的选项：--workdir；--help 会列出所有选项。'),
         (['generate', '--workdir=no/such/folder'], '--workdir=no/such/folder：这里没有实验（没有 config.json）。'),
@@ -89,7 +89,9 @@ def test_help_in_chinese():
     code, out, _ = run('-m', 'jaxlab.main', 'generate', '--help', JAXLAB_LANG='zh')
     assert code == 0 and out.startswith('用法') and '--prompt=' in out
     words = set(re.findall('[A-Za-z]{2,}', re.sub(r'.*python -m.*|--?\w+.*?(?=  |\]|\n)', '', out)))
-    assert words <= {'held', 'out', 'JSON', 'best', 'newest'} | {word for word in words if word.isupper()}, out
+    assert words <= {'held', 'out', 'JSON', 'best', 'newest', 'no', 'yes', 'never', 'beams'} | {
+        word for word in words if word.isupper()
+    }, out
 
 
 @pytest.mark.parametrize(
