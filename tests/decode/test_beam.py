@@ -1,4 +1,4 @@
-"""Beam search: against a loop in numpy without a cache, and against what is possible."""
+"""Beam search: without a cache, against all texts that there are, and by the scores that its texts have."""
 
 import itertools
 from functools import partial
@@ -23,7 +23,10 @@ PROMPTS, LENGTHS = (
 def made(scan=False, **arguments):
     model = make({}, vocabulary=7, context=24, layers=2, width=16, heads=2, tied=False, scan=scan, **arguments)
     params = layout.unbox(jax.jit(model.init)(jax.random.key(0), PROMPTS))['params']
-    params = jax.tree.map(lambda x: x * 10 if x.ndim > 1 else x, params)
+    random = np.random.default_rng(3)
+    params = jax.tree.map(
+        lambda x: random.normal(0, 0.6, x.shape).astype(np.float32), params
+    )  # what was long ago counts
 
     def step(params, *inputs):
         return model.apply({'params': params}, *inputs, method='decode')
@@ -63,7 +66,11 @@ def found(decoder, params, **how):
 
 @pytest.mark.parametrize(
     ('scan', 'how'),
-    [(False, {}), (True, dict(length_penalty=-0.7, early='yes')), (False, dict(early='never', beams=2))],
+    [
+        (False, dict(end=-1, count=12)),
+        (True, dict(length_penalty=-0.7, early='yes', count=12)),
+        (False, dict(early='never', beams=2)),
+    ],
 )
 def test_cached_is_uncached(scan, how):
     model, params, decoder = made(scan, positions='rotary', kv_heads=1)
@@ -95,14 +102,24 @@ def test_wide_enough_it_finds_the_best_of_all():
         assert (np.diff(wide.scores[row]) <= 0).all()
 
 
-def test_texts_end_where_they_end_and_rows_are_their_own():
-    _, params, decoder = made()
-    whole = found(decoder, params)
+def test_texts_end_where_they_end_and_have_their_score():
+    model, params, decoder = made()
+    whole, apply = found(decoder, params, length_penalty=0.5), jax.jit(model.apply)
     for row in range(3):
-        for text, length in zip(whole.tokens[row], whole.lengths[row]):
+        prompt = PROMPTS[row, : LENGTHS[row]]
+        for text, length, score in zip(whole.tokens[row], whole.lengths[row], whole.scores[row]):
             assert (text[length:] == 0).all() and (text[: length - 1] != 0).all()
             assert length == 6 or text[length - 1] == 0
+            tokens = np.concatenate([prompt, text])[None]
+            logs = jax.nn.log_softmax(apply({'params': params}, tokens))[0, len(prompt) - 1 : -1]
+            total = np.take_along_axis(np.asarray(logs), text[:, None], 1)[:length].sum()
+            assert score == pytest.approx(total / length**0.5, rel=1e-4)
     assert (whole.lengths < 6).any(), 'some text ends'
+
+
+def test_rows_are_their_own():
+    _, params, decoder = made()
+    whole = found(decoder, params)
     alone = beam.search(decoder, params, PROMPTS[1:2], LENGTHS[1:2], beams=3, count=6, end=0)
     np.testing.assert_array_equal(alone.tokens[0, 0], whole.tokens[1, 0])
 
