@@ -92,6 +92,20 @@ def test_prompts_of_unequal_length_are_read_beside_each_other():
             text = np.concatenate([text, found[None].astype(np.int32)], axis=1)
 
 
+@pytest.mark.parametrize('before', [0, 3])
+def test_padding_changes_no_state(before):
+    """Around a prompt of five tokens, as many columns of padding as make twelve."""
+    model = model_of()
+    step = jax.jit(lambda params, *inputs: model.apply(params, *inputs, method='decode'))
+    real = np.isin(PLACES, np.arange(before, before + 5))
+    places = np.where(real, PLACES - before, 0)
+    _, known = step(params_of(model), TOKENS, places, real.astype(np.int32), model.start_cache(3, 12))
+    following = TOKENS[:, :1]
+    found, _ = step(params_of(model), following, ONES[:, :1] * 5, ONES[:, :1], known)
+    text = np.concatenate([TOKENS[:, before : before + 5], following], axis=1)
+    np.testing.assert_allclose(found[:, 0], logits(model, text)[:, -1], rtol=1e-5, atol=1e-5)
+
+
 def test_features_and_their_table_make_the_logits():
     for tied in (False, True):
         model = model_of(tied=tied)
