@@ -1,6 +1,6 @@
 """A recurrent language model: it reads byte after byte, and all that it knows of them is in its state.
 
-python -m jaxlab.main --config=configs/rnn.py                 Python's standard library, in ten minutes on two cores
+python -m jaxlab.main --config=configs/rnn.py                 Python's standard library
 … --config.data.path=shakespeare/                             your own .txt or .jsonl files instead
 … --config.model.cell=gru                                     or vanilla: see what each cell reaches
 python -m jaxlab.main generate --workdir=runs/rnn-1a2b3c4d --prompt="def "
