@@ -167,7 +167,7 @@ class Listener:
         y, changed = self._model.apply(*arguments, **keywords)
         changed = dict(changed)
         self.heard.append(changed.pop('intermediates', {}))
-        return (y, changed) if mutable else y
+        return y if mutable is False else (y, changed)  # as Flax: of [] nothing has changed
 
 
 def _listen(task: Task, loss: str, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Tree, Any]:

@@ -3,7 +3,7 @@
 Training begins here, and so does whoever runs its steps again; what both compile is the same program.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,6 +38,11 @@ class Blueprint:
     call: steps.Step  # what one dispatch runs: the step, or several
     arguments: Any  # of a call: shapes that know where they go
     given_shardings: Any  # of what a call trains on
+
+    def of(self, batch: Mapping[str, jax.ShapeDtypeStruct], most: int) -> Any:
+        """Returns the arguments of a call whose batches have another shape; `most` is its number of steps."""
+        _, given, shardings = calls.prepare(self.step, batch, self.mesh, most)
+        return *self.arguments[:2], layout.with_shardings(given, shardings)
 
     def born(self) -> steps.TrainState:
         """Returns the state before the first step, made in its shardings: nothing large is ever whole on one device."""
@@ -82,6 +87,32 @@ def draw(
     state, given = layout.with_shardings(abstract, shardings), layout.with_shardings(given, given_shardings)
     arguments = state, frozen.abstract, given
     return Blueprint(mesh, task, key, names, abstract, shardings, frozen, init, step, call, arguments, given_shardings)
+
+
+def compile_shapes(
+    plan: Blueprint, shapes: Sequence[Mapping[str, Any]], rows: int, largest: Callable[..., Any], donate: bool = True
+) -> Callable[..., Any]:
+    """Returns a call for batches of several shapes, each of which is compiled here.
+
+    Args:
+      plan: of the run, drawn for the largest of them.
+      shapes: a batch of each, this process's rows, the largest first; () where there is one shape only.
+      rows: of a global batch.
+      largest: the call that is compiled for the largest.
+      donate: as of `compile_step`.
+    """
+    if not shapes:
+        return largest
+    programs = {form(shapes[0]): largest}
+    for batch in shapes[1:]:
+        arguments = plan.of(layout.global_shapes(batch, rows), 1)
+        programs[form(batch)] = compile_step(plan.call, arguments, plan.mesh, donate)
+    return lambda state, frozen, batch: programs[form(batch)](state, frozen, batch)
+
+
+def form(batch: Mapping[str, Any]) -> tuple:
+    """Returns what tells batches of different shapes apart, whoever reads which of their rows."""
+    return tuple(sorted((name, array.shape[1:]) for name, array in batch.items()))
 
 
 def compile_step(

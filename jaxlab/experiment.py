@@ -71,11 +71,19 @@ def make_data(config: ConfigDict, mesh: jax.sharding.Mesh, known: Any = None) ->
         count, unit = round(data.batches_per_epoch * shards), shards * config.accumulate
         config.batch_size = math.ceil(count / unit) * unit
         rows = layout.process_rows(config.batch_size, config.accumulate, mesh)
-        data = whole(of(config.batch_size, config.accumulate, data.processor), rows, count)
+        full = of(config.batch_size, config.accumulate, data.processor)
+        data = full if full.shapes else whole(full, rows, count)  # what differs in shape is refused, below
     else:
         data = of(config.batch_size, config.accumulate, known)
     if known is None:
         initial.check_words(config, data.processor)
+    for key, value in {'full_batch': config.full_batch, 'steps_per_call': config.steps_per_call > 1}.items():
+        if data.shapes and value:
+            raise UserError(
+                'config.{key}={value} wants batches of one shape: config.data.buckets=() makes such.',
+                key=key,
+                value=config[key],
+            )
     if config.epochs:
         check_end(data, 'epochs')
         config.steps = max(math.ceil(config.epochs * data.batches_per_epoch - 1e-6), 1)  # 3 × 0.1 is more than 0.3

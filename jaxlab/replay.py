@@ -22,7 +22,7 @@ from jaxlab import blueprint, calls, config_text, determinism, initial
 from jaxlab import config as configs
 from jaxlab import workdir as workdirs
 from jaxlab.anatomy import Anatomy, dissect
-from jaxlab.blueprint import compile_step
+from jaxlab.blueprint import compile_shapes, compile_step
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.debug_nans import culprit, finite
 from jaxlab.errors import UserError
@@ -111,7 +111,7 @@ def replay(
     task = make_task(config, data.info)
     checkpoints = Checkpoints(workdir)
     with jax.set_mesh(mesh), closing(checkpoints):
-        plan = blueprint.draw(config, task, layout.global_shapes(data.batch(0), config.batch_size), mesh)
+        plan = blueprint.draw(config, task, layout.global_shapes(data.largest(), config.batch_size), mesh)
         origin = checkpoints.latest(step - 1) or 0
         frozen, its_extra = initial.base(config, plan, workdir, fresh=False)
         if origin:
@@ -123,6 +123,7 @@ def replay(
             state = state.replace(extra=its_extra) if frozen else state
             tell(say('from the beginning, {count} steps: there is no checkpoint before', count=step))
         call = compile_step(plan.call, plan.arguments, mesh)
+        call = compile_shapes(plan, data.shapes, config.batch_size, call)
         how = config.steps_per_call, plan.given_shardings, frozen
         if step - 1 > origin:
             state, _ = calls.run(call, state, data.batch, step - 1, *how)

@@ -20,7 +20,7 @@ from jaxlab import blueprint, calls, determinism, devices, flops, initial, memor
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
 from jaxlab.best import make_best
-from jaxlab.blueprint import compile_step
+from jaxlab.blueprint import compile_shapes, compile_step
 from jaxlab.checkpoint import Checkpoints
 from jaxlab.data.stream import Batch, prefetch
 from jaxlab.debug_nans import DebugNaNs
@@ -73,7 +73,7 @@ def train(
         data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
         scores = make_scores(config.evaluate.scores, data.info)
         best = make_best(config.best, data.splits, scores, config.evaluate.every)
-        batch = layout.global_shapes(data.batch(0), config.batch_size)
+        batch = layout.global_shapes(data.largest(), config.batch_size)
         task = make_task(config, data.info)
         sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
 
@@ -113,12 +113,13 @@ def train(
         for observer in observers:
             observer.start(run)
         checkpoints.first = run.kept  # no step counts before what was told up to it is safe
-        params = merge(abstract.params, plan.frozen.abstract)
-        work = flops.of_step(task, params, abstract.extra, batch, plan.key)  # while the step compiles
+        params = merge(abstract.params, plan.frozen.abstract)  # the work is counted while the step compiles
+        work = 0 if data.shapes else flops.of_step(task, params, abstract.extra, batch, plan.key)
         with ledger.of('compile'):
-            step, seconds = compiling.result()
+            largest, seconds = compiling.result()
+            step = compile_shapes(plan, data.shapes, config.batch_size, largest, not debug_nans)
         peak = mesh.size * devices.peak(mesh.devices.flat[0].device_kind, dtypes(config.precision)[0].name)
-        expected = memory.expected(step, state_bytes, config, layout.batch_shards(mesh))
+        expected = memory.expected(largest, state_bytes, config, layout.batch_shards(mesh))
         run.compiled.set_result(compiled := Compiled(seconds, work, peak, expected))
         meter = Meter(config, data.info, start, compiled)
 

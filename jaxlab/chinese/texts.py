@@ -55,6 +55,13 @@ TABLE: dict[str, str] = {
     'this experiment is about {wanted} text(s), and {count} came: two have a tab between them.': (
         '这个实验需要 {wanted} 个文本，而给出的是 {count} 个：两个文本之间用制表符分开。'
     ),
+    # --- length buckets ---
+    'buckets={buckets}: growing whole numbers below length={length} are wanted, such as (32, 64); () for none.': (
+        'buckets={buckets}：应为小于 length={length} 的递增整数，如 (32, 64)；() 表示没有。'
+    ),
+    'config.{key}={value} wants batches of one shape: config.data.buckets=() makes such.': (
+        'config.{key}={value} 要求各批形状相同：请设置 config.data.buckets=()。'
+    ),
     # --- questions ---
     'question={question}: of a row of length={length} tokens at least 11 are left for the text.': (
         'question={question}：一行 length={length} 个词元中，至少要给文本留下 11 个。'

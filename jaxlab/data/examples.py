@@ -9,10 +9,12 @@ batch n is a function of (seed, n), whoever makes it.
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from jaxlab.data.buckets import Plan, planned
 from jaxlab.data.records import BadRecord, Losses, Tolerance
 from jaxlab.data.shuffle import order, permute
 from jaxlab.data.sources import Arrays, Example, Part, Source
@@ -91,6 +93,7 @@ class Training:
       rows: which of them this process makes.
       seed: chooses orders, and what transforms draw.
       transform: changes each picture as it is read; None: nothing does.
+      edges: lengths of the buckets that rows are put into; (): all are as long as the longest.
     """
 
     reader: Rows
@@ -99,19 +102,30 @@ class Training:
     rows: slice
     seed: int
     transform: Transform | None = None
+    edges: tuple[int, ...] = ()
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        return planned(self.edges, self.reader, self.chosen, self.batch_size, self.seed)(0)
+
+    def chosen(self, row: np.ndarray) -> np.ndarray:
+        """Returns which examples these rows of the endless sequence are, int64 [n]."""
+        epoch, place = np.divmod(row, len(self.numbers))
+        found = np.empty_like(row)
+        for one in range(int(epoch.min()), int(epoch.max()) + 1):
+            here = epoch == one
+            found[here] = shuffled(self.seed, one, len(self.numbers), place[here])
+        return self.numbers[found]
 
     def batch(self, n: int) -> Batch:
         """Returns this process's rows of global batch n."""
+        if plan := self.plan:
+            return plan.cut(self.reader.batch(n, self.chosen(plan.rows(n)[self.rows])), plan.width(n))
         row = n * self.batch_size + np.arange(self.batch_size)[self.rows]
-        epoch, place = np.divmod(row, len(self.numbers))
-        chosen = np.empty_like(row)
-        for one in range(int(epoch[0]), int(epoch[-1]) + 1):
-            here = epoch == one
-            chosen[here] = shuffled(self.seed, one, len(self.numbers), place[here])
         if (transform := self.transform) is None:
-            return self.reader.batch(n, self.numbers[chosen])
+            return self.reader.batch(n, self.chosen(row))
         rngs = rngs_of(self.seed, row)
-        return self.reader.batch(n, self.numbers[chosen], lambda slots, pictures: transform(rngs[slots], pictures))
+        return self.reader.batch(n, self.chosen(row), lambda slots, pictures: transform(rngs[slots], pictures))
 
 
 def shuffled(seed: int, epoch: int, length: int, place: np.ndarray) -> np.ndarray:
@@ -142,26 +156,40 @@ class Once:
       numbers: int64 [n]: which of its examples.
       batch_size: rows of a global batch.
       rows: which of them this process makes.
+      edges: as of Training.
     """
 
     reader: Rows
     numbers: np.ndarray
     batch_size: int
     rows: slice
+    edges: tuple[int, ...] = ()
 
     def split(self) -> Split:
-        return Split(-(-len(self.numbers) // self.batch_size), self.batch, {'examples': len(self.numbers)})
+        return Split(self.batches, self.batch, {'examples': len(self.numbers)})
+
+    @property
+    def batches(self) -> int:
+        return -(-len(self.numbers) // self.batch_size)
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        return planned(self.edges, self.reader, self.chosen, self.batch_size)(self.batches)
+
+    def chosen(self, row: np.ndarray) -> np.ndarray:
+        """Returns which examples these rows are, int64 [n]; behind the last, the first."""
+        keys = np.random.SeedSequence(0).generate_state(ROUNDS, np.uint64)  # the same for every experiment
+        return self.numbers[permute(np.where(row < len(self.numbers), row, 0), len(self.numbers), keys)]
 
     def batch(self, n: int) -> Batch:
         """Returns rows of global batch n, and number, int32 [b]: which example of the part each is.
 
         Rows behind the last example repeat the first one, with mask 0.
         """
-        row = n * self.batch_size + np.arange(self.batch_size)[self.rows]
-        real = row < len(self.numbers)
-        keys = np.random.SeedSequence(0).generate_state(ROUNDS, np.uint64)  # the same for every experiment
-        numbers = self.numbers[permute(np.where(real, row, 0), len(self.numbers), keys)]
+        row = (self.plan.rows(n) if self.plan else n * self.batch_size + np.arange(self.batch_size))[self.rows]
+        real, numbers = row < len(self.numbers), self.chosen(row)
         found = self.reader.batch(n, numbers)
+        found = self.plan.cut(found, self.plan.width(n)) if self.plan else found
         real = real.reshape(-1, *[1] * (found['mask'].ndim - 1))
         return found | {'mask': found['mask'] * real, 'number': numbers.astype(np.int32)}
 
@@ -278,6 +306,7 @@ def of_rows(
     summary: str,
     tolerated: Tolerance = Tolerance(),
     transform: Transform | None = None,
+    edges: tuple[int, ...] = (),
 ) -> Data:
     """Returns Data of what reads rows.
 
@@ -286,12 +315,14 @@ def of_rows(
       divided: what is trained on, evaluated on and tested on; see `divide`.
       batch_size, seed, rows, tolerated, info, processor, transform: as those of `make_data`.
       fingerprint, summary: of the Data.
+      edges: as of Training.
     """
     losses = Losses(tolerated)
     name, numbers = divided['train']
-    training = Training(readers(name, losses), numbers, batch_size, rows, seed, transform)
+    training = Training(readers(name, losses), numbers, batch_size, rows, seed, transform, edges)
+    longest = training.reader.batch(0, training.chosen(np.arange(batch_size)[rows])) if edges else {}
     once = {
-        part: Once(readers(name, Losses(tolerated)), numbers, batch_size, rows).split()
+        part: Once(readers(name, Losses(tolerated)), numbers, batch_size, rows, edges).split()
         for part, (name, numbers) in divided.items()
         if part != 'train'
     }
@@ -305,6 +336,7 @@ def of_rows(
         summary=summary,
         batches_per_epoch=len(numbers) / batch_size,
         skipped=losses.before,
+        shapes=training.plan.shapes(longest) if training.plan else (),
     )
 
 

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from jaxlab.config import build, spec
 from jaxlab.data import answers, examples, question_windows
+from jaxlab.data.buckets import edges
 from jaxlab.data.question_windows import QuestionText, Window
 from jaxlab.data.questions import Question, Questions
 from jaxlab.data.stream import Data
@@ -38,6 +39,7 @@ def make(
     length: int = 384,
     stride: int = 128,
     question: int = 64,
+    buckets: tuple = (),
 ) -> Data:
     """Reads questions, learns their tokens where these are not published, and makes rows of them.
 
@@ -51,6 +53,8 @@ def make(
       length: tokens in a row, special ones included.
       stride: how many tokens of a text a window begins after the one before.
       question: tokens of a question at most; longer ones lose their ends, and are counted.
+      buckets: lengths below `length`, such as (32, 64): rows of about one length stand in one batch, which is padded to
+        the smallest that holds them, so that short ones take less time; (): all are padded to `length`.
 
     Returns:
       Data with the split 'validation' and the test 'test', as far as there are such parts, which know how to mark
@@ -69,6 +73,7 @@ def make(
         )
     if stride < 1:
         raise UserError('stride={stride}: a window begins at least one token after the one before.', stride=stride)
+    bounds = edges(buckets, length)
     check_memory(len(range(batch_size)[rows]), length)
     found: Questions = build(source, key='data.source')
     if not isinstance(found, Questions):
@@ -97,6 +102,7 @@ def make(
         processor=encoder,
         fingerprint=found.fingerprint,
         summary=summary(found, parts),
+        edges=bounds,
     )
     splits, tests = (
         {name: replace(split, judge=parts[name].judge) for name, split in some.items()}

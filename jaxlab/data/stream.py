@@ -45,6 +45,7 @@ class Data:
       summary: one line for the screen.
       batches_per_epoch: how many batches go once through the training part.
       skipped: n -> how many records of the batches before n could not be read, of those that this process read.
+      shapes: where batches differ in shape, one of each, the largest first; else ().
     """
 
     batch: Callable[[int], Batch]
@@ -56,6 +57,11 @@ class Data:
     batches_per_epoch: float
     tests: Mapping[str, Split] = field(default_factory=dict)
     skipped: Callable[[int], int] = lambda n: 0
+    shapes: tuple[Batch, ...] = ()
+
+    def largest(self) -> Batch:
+        """Returns a batch of the largest shape that there is."""
+        return self.shapes[0] if self.shapes else self.batch(0)
 
     def row(self, n: int) -> dict[str, float]:
         """Returns what there is to tell when the batches before n are trained on: {} or {'data/skipped': 3.0}."""
@@ -72,11 +78,11 @@ def whole(data: Data, rows: slice, count: int) -> Data:
       count: rows of the training part. What a batch has beyond them does not count (mask 0): devices want rows that
         they divide.
     """
-    batch = data.batch(0)
+    batch = dict(data.batch(0))
     first = rows.start or 0
     real = first + np.arange(len(batch['mask'])) < count
     batch['mask'] = np.where(real.reshape(-1, *[1] * (batch['mask'].ndim - 1)), batch['mask'], 0).astype(np.float32)
-    return replace(data, batch=lambda n: batch, batches_per_epoch=1.0)
+    return replace(data, batch=lambda n: batch, batches_per_epoch=1.0, shapes=())
 
 
 class ReaderError(RuntimeError):

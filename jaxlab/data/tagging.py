@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from jaxlab.config import build, spec
 from jaxlab.data import examples
+from jaxlab.data.buckets import edges
 from jaxlab.data.processors import save_assets
 from jaxlab.data.sentences import Sentence, Sentences
 from jaxlab.data.stream import Batch, Data
@@ -32,6 +33,7 @@ def make(
     source: ConfigDict = spec('data.sources.python_tags'),
     processor: ConfigDict = spec('data.processors.wordpiece'),
     length: int = 128,
+    buckets: tuple = (),
 ) -> Data:
     """Reads sentences, learns their tokens where these are not published, and makes rows of them.
 
@@ -43,6 +45,8 @@ def make(
       source: where the sentences come from; a file of sources/.
       processor: text <-> tokens; a file of processors/, such as wordpiece.
       length: tokens in a row, special ones included. Sentences with more are cut, and the words lost are counted.
+      buckets: lengths below `length`, such as (32, 64): rows of about one length stand in one batch, which is padded to
+        the smallest that holds them, so that short ones take less time; (): all are padded to `length`.
 
     Returns:
       Data with the split 'validation' and the test 'test', as far as there are such parts; batches of tokens and types,
@@ -54,6 +58,7 @@ def make(
     """
     if length < (least := 8):
         raise UserError('length={length}: a row has at least {least} tokens.', length=length, least=least)
+    bounds = edges(buckets, length)
     check_memory(len(range(batch_size)[rows]), length)
     found = build(source, key='data.source')
     if not isinstance(found, Sentences):
@@ -101,6 +106,7 @@ def make(
         },
         processor=encoder,
         fingerprint=found.fingerprint,
+        edges=bounds,
         summary=summary,
     )
 
@@ -229,6 +235,10 @@ class TagRows:
     length: int
     padding: int
     lost: int
+
+    def lengths(self) -> np.ndarray:
+        """Returns how many tokens each row has, int32 [n]."""
+        return np.diff(self.starts).astype(np.int32)
 
     def batch(self, n: int, numbers: np.ndarray, change: Any = None) -> Batch:
         """Returns the rows with these numbers, int64 [b]: tokens, types and targets, int32 [b t], lengths, int32 [b],

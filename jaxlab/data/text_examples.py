@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from jaxlab.config import build, spec
 from jaxlab.data import examples, text_rows
+from jaxlab.data.buckets import edges
 from jaxlab.data.sources import Source, Texts
 from jaxlab.data.stream import Data
 from jaxlab.data.text import check_memory, learned
@@ -29,6 +30,7 @@ def make(
     processor: ConfigDict = spec('data.processors.wordpiece'),
     length: int = 128,
     validation: float = 0.1,
+    buckets: tuple = (),
 ) -> Data:
     """Reads texts, learns their tokens where these are not published, and makes rows of them.
 
@@ -41,6 +43,8 @@ def make(
       processor: text <-> tokens; a file of processors/, such as wordpiece.
       length: tokens in a row, special ones included. Texts with more are cut at their end, and counted.
       validation: the share of the training part that is kept out of it, where no validation part is published.
+      buckets: lengths below `length`, such as (32, 64): rows of about one length stand in one batch, which is padded to
+        the smallest that holds them, so that short ones take less time; (): all are padded to `length`.
 
     Returns:
       Data with the split 'validation' and the test 'test', as far as there are such parts; batches of tokens and types,
@@ -52,6 +56,7 @@ def make(
     """
     if length < (least := 8):
         raise UserError('length={length}: a row has at least {least} tokens.', length=length, least=least)
+    bounds = edges(buckets, length)
     check_memory(len(range(batch_size)[rows]), length)
     found = build(source, key='data.source')
     parts = texts_of(found)
@@ -71,7 +76,7 @@ def make(
     tokenizer = known.tokenizer if known else learned(processor, texts, [found.fingerprint, validation, seed])
     encoder = LabelledText(tokenizer, found.labels, length, pair)
     encoded = {name: encoder.rows(part.texts, part.targets) for name, part in parts.items()}
-    info = {
+    info: dict[str, Any] = {
         'vocabulary': tokenizer.vocabulary,
         'length': length,
         'types': 2,
@@ -89,6 +94,7 @@ def make(
         info=info,
         processor=encoder,
         fingerprint=found.fingerprint,
+        edges=bounds,
         summary=summary(found, divided, length, sum(part.cut for part in encoded.values()), tokenizer),
     )
 

@@ -31,7 +31,7 @@ class Meter:
         seconds = (now - self._time) / max(n - self._step, 1)
         if seconds > 0:  # not nan
             row['train/examples_per_second'] = self._config.batch_size / seconds
-            if 'length' in self._info:
+            if 'length' in self._info and self._compiled.flops:
                 row['train/tokens_per_second'] = self._config.batch_size * self._info['length'] / seconds
             if flops := self._compiled.flops:
                 row['train/flops_per_second'] = flops / seconds
