@@ -87,4 +87,4 @@ def test_other_words_are_refused(trained, tmp_path, monkeypatch):
     (tmp_path / 'vocab.txt').write_text('\n'.join(words + [f'word{n}' for n in range(500)]))
     config = config_of('tiny', sources(tmp_path)['tiny'], init_from=str(trained[0]), init_new_head=True)
     config.data.processor.path = str(tmp_path / 'vocab.txt')
-    assert 'embeddings' in message(begun, config)
+    assert 'knows other words' in message(begun, config)

@@ -118,7 +118,7 @@ def run_aloud(parsed: argparse.Namespace) -> int:
 def use_of(config: Any) -> str:
     """Returns the verb, with its flags, that asks a trained experiment for what it has learned."""
     match config.task.name:
-        case 'classification' | 'regression':
+        case 'classification' | 'regression' | 'tagging' | 'question_answering':
             return 'predict --workdir={workdir} …'
         case 'gan':
             return 'generate --workdir={workdir}'
