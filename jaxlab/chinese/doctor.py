@@ -40,8 +40,8 @@ TABLE: dict[str, str] = {
         '每个部分均匀地检查这么多个样本；0：全部（默认）'
     ),
     '--most={count}: at least 0 is wanted.': '--most={count}：不能小于 0。',
-    'doctor looks at pictures and tables, and config.data.name={name} is neither.': (
-        'doctor 检查图片和表格，而 config.data.name={name} 两者都不是。'
+    'doctor looks at pictures, tables and texts with classes, and config.data.name={name} is none of these.': (
+        'doctor 检查图片、表格和带类别的文本，而 config.data.name={name} 都不是。'
     ),
     '--folder={folder}: nothing can be written there ({error}).': '--folder={folder}：无法写入（{error}）。',
     '{name}; fingerprint {fingerprint}': '{name}；指纹 {fingerprint}',

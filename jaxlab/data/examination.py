@@ -1,4 +1,4 @@
-"""What could be wrong with a data set, looked for before anybody trains on it: pictures or rows of a table."""
+"""What could be wrong with a data set, looked for before anybody trains on it: pictures, texts or rows of a table."""
 
 # n examples of a part, h height, w width, c channels, f columns of a table
 
@@ -96,7 +96,10 @@ def look(name: str, part: Part, most: int = 0) -> Seen:
     for number in range(0, seen.size, max(1, -(-seen.size // most)) if most else 1):
         try:
             example = part[number]
-            inputs, target = np.asarray(example['inputs']), float(example['targets'])
+            texts = example['inputs'] if isinstance(example['inputs'], tuple) else ()
+            # Of texts their lengths are looked at: a row of numbers of characters.
+            inputs = np.array(list(map(len, texts)), np.float32) if texts else np.asarray(example['inputs'])
+            target = float(example['targets'])
         except (BadRecord, OSError) as error:
             seen.unreadable[number] = str(error).partition('\n')[0].rstrip('.。')
             continue
@@ -104,7 +107,7 @@ def look(name: str, part: Part, most: int = 0) -> Seen:
         seen.targets.append(target)
         seen.shapes[inputs.shape] += 1
         seen.dtypes[str(inputs.dtype)] += 1
-        shaped = repr((inputs.shape, inputs.dtype.str)).encode() + inputs.tobytes()
+        shaped = repr((inputs.shape, inputs.dtype.str, texts)).encode() + inputs.tobytes()
         seen.digests.append(hashlib.blake2b(shaped, digest_size=16).digest())
         if not inputs.size:
             continue

@@ -32,6 +32,7 @@ def run(parsed: argparse.Namespace) -> int:
     from jaxlab import config as configs
     from jaxlab import config_text
     from jaxlab.data.examination import examine
+    from jaxlab.data.sources import Source
 
     if parsed.most < 0:
         raise UserError('--most={count}: at least 0 is wanted.', count=parsed.most)
@@ -39,9 +40,16 @@ def run(parsed: argparse.Namespace) -> int:
     config = configs.check(config_text.override(written, parsed.overrides))
     if 'source' not in config.data:
         raise UserError(
-            'doctor looks at pictures and tables, and config.data.name={name} is neither.', name=config.data.name
+            'doctor looks at pictures, tables and texts with classes, and config.data.name={name} is none of these.',
+            name=config.data.name,
         )
-    examination = examine(configs.build(config.data.source, key='data.source'), parsed.most)
+    source = configs.build(config.data.source, key='data.source')
+    if not isinstance(source, Source):
+        raise UserError(
+            'doctor looks at pictures, tables and texts with classes, and config.data.name={name} is none of these.',
+            name=config.data.name,
+        )
+    examination = examine(source, parsed.most)
     sheets = write_sheets(examination, parsed.folder, config.seed) if parsed.folder else []
     if parsed.json:
         print(json.dumps(as_json(examination, sheets), ensure_ascii=False))

@@ -8,6 +8,7 @@ from PIL import Image
 
 import jaxlab.main
 from jaxlab.data.sources import Arrays, Source, digits
+from tests.experiments import ROOT
 
 DIGITS = ['doctor', '--config=configs/mlp.py:tiny']
 
@@ -79,7 +80,7 @@ def test_a_table_has_no_sheets(tmp_path, capfd):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--config=configs/transformer.py:tiny'], 'pictures and tables, and config.data.name=text is neither.'),
+        (['--config=configs/transformer.py:tiny'], 'and config.data.name=text is none of these.'),
         ([], '--config'),
         ([DIGITS[1], '--most=-1'], '--most=-1: at least 0'),
         ([DIGITS[1], '--config.data.source.name=digts'], 'Did you mean "digits"'),
@@ -90,3 +91,15 @@ def test_mistakes_are_one_sentence(arguments, message, capfd):
     assert jaxlab.main.main(['doctor', *arguments]) == 2
     error = capfd.readouterr().err
     assert message in error and error.count('\n') <= 2
+
+
+def test_texts_are_looked_at_too(tmp_path, capsys):
+    (tmp_path / 'a.tsv').write_text('text\tlabel\n' + ''.join(f'text {n}\t{n % 2}\n' for n in range(30)))
+    (tmp_path / 'b.tsv').write_text('text\tlabel\ntext 3\t1\ntext 4\t1\nnew text\t0\n')
+    flags = [f'--config.data.source.{part}path={tmp_path}/{name}.tsv' for part, name in (('', 'a'), ('test_', 'b'))]
+    assert jaxlab.main.main(['doctor', f'--config={ROOT}/configs/bert_finetune.py:texts', *flags]) == 1
+    said = capsys.readouterr().out
+    assert 'train: 30 examples' in said and 'examples of test that are in train as well: 2' in said
+    assert 'the same inputs with two targets: 1' in said
+    assert jaxlab.main.main(['doctor', f'--config={ROOT}/configs/bert_finetune.py:tagging_tiny']) == 2
+    assert 'config.data.name=tagging is none of these' in capsys.readouterr().err
