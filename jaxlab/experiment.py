@@ -120,7 +120,7 @@ def make_sampler(task: Any, processor: Any, log: ConfigDict, rows: int) -> Sampl
         return task.generate(params, extra, prompt, jax.random.fold_in(key, step), count=log.sample_tokens)
 
     def sample(params: Tree, extra: Tree, key: jax.Array, step: jax.Array) -> str:
-        return log.prompt + processor.decode(jax.device_get(generate(params, extra, key, step))[0])
+        return log.prompt + processor.decode(gathered(generate(params, extra, key, step))[0])
 
     return sample
 

@@ -4,9 +4,11 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from jaxlab import workdir as workdirs
@@ -32,15 +34,16 @@ def race(experiments: Mapping[str, ConfigDict], folder: Path, train: Callable[[s
     Raises:
       UserError: whatever `train` raises.
     """
+    tell = partial(print, flush=True) if jax.process_index() == 0 else lambda line: None
     for number, (name, config) in enumerate(experiments.items(), 1):
         about = {'number': number, 'count': len(experiments), 'name': name}
         if finished(folder / name, config):
-            print(say('{number} of {count}: {name} is finished', **about), flush=True)
+            tell(say('{number} of {count}: {name} is finished', **about))
             continue
-        print(say('{number} of {count}: {name}', **about), flush=True)
+        tell(say('{number} of {count}: {name}', **about))
         if signal := train(name):
             return signal
-    print('\n'.join(['', *table(folder, experiments)]), flush=True)
+    tell('\n'.join(['', *table(folder, experiments)]))
     return 0
 
 

@@ -28,7 +28,7 @@ from jaxlab.evaluation import count, make_evaluate, make_scores, summary
 from jaxlab.experiment import make_data, make_sampler, make_task
 from jaxlab.observers import Compiled, Observer, Run
 from jaxlab.observers.meter import Meter
-from jaxlab.parallel import layout
+from jaxlab.parallel import layout, multihost
 from jaxlab.parameter_groups import merge
 from jaxlab.precision import dtypes
 from jaxlab.trust import faults, lock, numbers
@@ -50,7 +50,8 @@ def train(
     Args:
       config: the resolved config; see `jaxlab.config.experiment`.
       workdir: where everything lies; made if missing.
-      observers: who is told what happens.
+      observers: who is told what happens; of several processes those of the first alone, so that each file has one
+        writer.
       ledger: counts where the time goes; one that already runs counts what came before.
       debug_nans: whether the first loss or gradient that is not finite ends the run, and the module that it began in is
         named; see `jaxlab.debug_nans`.
@@ -64,6 +65,8 @@ def train(
     ledger = ledger or Ledger()
     faults.reach('start')
     determinism.switch(config.deterministic)  # before anything starts a device
+    speaks = jax.process_index() == 0
+    observers = observers if speaks else ()
     workdirs.check_identity(workdir, config)
     with ExitStack() as opened:  # whatever ends the run, all that was opened is closed again, the last one first
         locked = opened.enter_context(lock.alone(workdir))  # before anything is written
@@ -86,7 +89,7 @@ def train(
         # 2. Shapes and axis names first, arrays later: nothing large is ever whole on one device. See blueprint.py.
         plan = blueprint.draw(config, task, batch, mesh)
         abstract, names, shardings = plan.abstract, plan.names, plan.shardings
-        fresh = checkpoints.latest() is None
+        fresh = multihost.first_says(checkpoints.latest() is None)
         # What it begins with is looked at before anything compiles.
         begun = initial.of(config, plan, data.info) if fresh else None
         frozen, its_extra = initial.base(config, plan, workdir, fresh)  # used and never trained: not donated, not saved
@@ -97,14 +100,14 @@ def train(
         compiling = ThreadPoolExecutor(1).submit(timed, compile_step, plan.call, plan.arguments, mesh, not debug_nans)
         state_bytes = memory.of_tree(abstract, shardings) + memory.of_tree(plan.frozen.abstract, plan.frozen.shardings)
         too_large = memory.of_state_alone(state_bytes, memory.limit())
-        if too_large and jax.process_index() == 0:
+        if too_large and speaks:
             print(too_large, flush=True)  # before it is born: no observer may live to tell of it
         if begun:
             state = begun(plan.born())
             state = state.replace(extra=its_extra) if frozen else state
         else:
             state, best = checkpoints.restore(plan.arguments[0]), best.resumed(checkpoints.best())
-        workdirs.remember(workdir, config, data, batch)
+        workdirs.remember(workdir, config, data, batch, writes=speaks)
         start = int(state.step)
         about = data.summary, summary(data.splits, config.evaluate.batches), devices.summary(mesh)
         table = layout.describe(abstract.params, names, shardings.params)
@@ -216,7 +219,7 @@ def train(
             n, before, best = int(to.step), None, best.resumed(checkpoints.best())
             checkpoints.forget_after(n)
             state = numbers.rolled_back(to, state, found.good + config.numbers.patience)
-            if jax.process_index() == 0:
+            if speaks:
                 print(found.told(n), flush=True)
             for observer in observers:
                 observer.back(n)
@@ -250,7 +253,7 @@ def train(
         ledger.turn('observe')
         for observer in observers:
             observer.end(n)
-        if line := best.summary(n):
+        if (line := best.summary(n)) and speaks:
             print(line, flush=True)
         finished = (n == config.steps or best.exhausted) and not best.owed
         return 0 if finished else stop.asked()

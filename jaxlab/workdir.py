@@ -58,7 +58,7 @@ def read_config(workdir: Path, allow_import: Iterable[str] = ()) -> ConfigDict:
     return config_text.from_json(_read(file), allow_import)
 
 
-def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, Any]) -> None:
+def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, Any], *, writes: bool = True) -> None:
     """Writes what every later verb needs: config.json, and processor/, which turns raw input into the model's and back.
 
     Args:
@@ -66,6 +66,7 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
       config: the resolved config.
       data: see `jaxlab.data.stream.Data`.
       batch: shapes and dtypes of a global batch.
+      writes: whether it is this process that writes; of several, one does, and all see that the data are the same.
 
     Raises:
       UserError: the experiment was begun on other data, or the workdir cannot be written.
@@ -82,6 +83,8 @@ def remember(workdir: Path, config: ConfigDict, data: Any, batch: Mapping[str, A
                 before=before,
                 now=data.fingerprint,
             )
+    if not writes:
+        return
     about = {
         'fingerprint': data.fingerprint,
         'info': dict(data.info),

@@ -36,7 +36,7 @@ ARROWS = {
     'data': {'config', 'hub', 'trust'},
     'scores': {'task'},
     'decode': set(),
-    'parallel': set(),
+    'parallel': {'devices', 'trust'},
     'trust': set(),
     'pretrained': {'hub', 'models', 'nn', 'parallel', 'trust'},
     'report': {'trust', 'workdir'},

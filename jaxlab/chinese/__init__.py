@@ -14,6 +14,7 @@ from jaxlab.chinese import (
     picture,
     picture_models,
     pictures,
+    processes,
     program,
     recurrent,
     replay,
@@ -48,4 +49,5 @@ CHINESE: dict[str, str] = {
     **pictures.TABLE,
     **sources.TABLE,
     **bert.TABLE,
+    **processes.TABLE,
 }

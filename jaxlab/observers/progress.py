@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 
-import jax
-
 from jaxlab.memory import Expected, in_use, readable
 from jaxlab.messages import say
 from jaxlab.observers import Compiled, Run, Sample
@@ -29,7 +27,7 @@ MACHINE = {'mfu': '.1%'}
 
 
 class Progress:
-    """Shows a run: on a terminal with a live line, elsewhere with one line a row. Of several processes the first does.
+    """Shows a run: on a terminal with a live line, elsewhere with one line a row.
 
     A context, which gives the terminal back however the run ends.
     """
@@ -47,8 +45,6 @@ class Progress:
         self._close()
 
     def start(self, run: Run) -> None:
-        if jax.process_index() > 0:
-            return
         self._run, self._best = run, run.best
         self._screen = screen = self._screen or open_screen()
         labels = {

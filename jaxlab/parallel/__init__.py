@@ -1,1 +1,2 @@
-"""Where arrays lie: the mesh and the one table from axis names to mesh axes (layout.py)."""
+"""Where arrays lie: the mesh and the one table from axis names to mesh axes (layout.py); several processes that train
+as one (cluster.py, multihost.py, watch.py, group.py)."""

@@ -33,6 +33,7 @@ from jaxlab.messages import say
 from jaxlab.trust import faults, place
 
 BEAT = 10.0  # seconds between two signs of life
+SEEN = 90.0  # seconds that a shared disk may take to show to all what one has written
 SILENT = 60.0  # seconds after which a run on another machine is taken for dead
 LOOK = 2.0  # seconds between two looks for a sign of life
 
@@ -43,7 +44,7 @@ def alone(workdir: Path) -> Iterator['Lock']:
     all agree on what came of it.
 
     Raises:
-      UserError: another run is at work there, or the workdir cannot be written.
+      UserError: another run is at work there, or the workdir cannot be written, or the processes have not the same one.
     """
     lock, refused = Lock(workdir), None
     if jax.process_index() == 0:
@@ -54,8 +55,16 @@ def alone(workdir: Path) -> Iterator['Lock']:
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        if multihost_utils.broadcast_one_to_all(np.int32(refused is not None)) and refused is None:
+        taken = int(multihost_utils.broadcast_one_to_all(np.int32(lock.number)))
+        if refused is None and not taken:
             refused = UserError('--workdir={workdir}: process 0 cannot have it, and says why.', workdir=workdir)
+        elif refused is None and not lock.is_seen(taken):
+            refused = UserError(
+                '--workdir={workdir} is another folder on {host} than for process 0. Several machines want one that'
+                ' they share: on a network disk, or in a store (gs://…).',
+                workdir=workdir,
+                host=socket.gethostname(),
+            )
     if refused:
         raise refused
     try:
@@ -74,6 +83,19 @@ class Lock:
         self._kernel = -1  # descriptor of the file, which the kernel's own lock is on
         self._by: Mapping[str, Any] | None = None  # the run that has taken over
         self._over = threading.Event()
+
+    @property
+    def number(self) -> int:
+        """The number of this run; 0: it has none."""
+        return self._number
+
+    def is_seen(self, number: int) -> bool:
+        """Whether the lock of that number is in the workdir as this process sees it; it is waited for."""
+        for _ in range(int(SEEN / LOOK)):
+            if newest(self._folder)[0] >= number:
+                return True
+            self._sleep(LOOK)
+        return False
 
     def take(self) -> None:
         """Takes the lock.

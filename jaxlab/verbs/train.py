@@ -9,6 +9,7 @@ python -m jaxlab.main --config=configs/optimizers.py
 import argparse
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,30 @@ def run_aloud(parsed: argparse.Namespace) -> int:
     determinism.switch(any(config.deterministic for config in found.values()))
     folder = place.of(parsed.workdir) if parsed.workdir else workdirs.default(stem, *found.values())
 
+    from jaxlab.parallel import cluster, multihost
+
+    with multihost.together(cluster.find(), cluster.devices()):
+        return train_all(parsed, found, written, chosen, folder, ledger)
+
+
+def train_all(
+    parsed: argparse.Namespace,
+    found: Mapping[str, Any],
+    written: Mapping[str, Any],
+    chosen: Sequence[str],
+    folder: Path,
+    ledger: Any,
+) -> int:
+    """Trains the experiments of a config file, one or several, and says where they lie.
+
+    Args:
+      parsed: the command line.
+      found: their resolved configs by name; a single one has the name ''.
+      written: the configs as they stand in the file.
+      chosen: the names of those to train, in order.
+      folder: the workdir of one, or what the workdirs of several lie in.
+      ledger: counts where the time of a single one goes.
+    """
     import jax
 
     from jaxlab import report
@@ -77,6 +102,7 @@ def run_aloud(parsed: argparse.Namespace) -> int:
     from jaxlab.observers.wandb import WandB
     from jaxlab.race import race
     from jaxlab.train import train
+    from jaxlab.trust.ledger import Ledger
 
     def train_one(name: str, workdir: Path, ledger: Ledger) -> int:
         config = found[name]
@@ -89,19 +115,23 @@ def run_aloud(parsed: argparse.Namespace) -> int:
             observers.append(Report())  # after those whose files it shows
             return train(config, workdir, observers, ledger, debug_nans=parsed.debug_nans)
 
+    speaks = jax.process_index() == 0  # of several processes the first alone
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     main = f'{python} -m jaxlab.main'
     if '' not in found:
         racers = {name: found[name] for name in chosen}
         stopped_by = race(racers, folder, lambda name: train_one(name, folder / name, Ledger()))
         if stopped_by:
-            print(say('saved in {folder}; the same command goes on', folder=folder))
+            if speaks:
+                print(say('saved in {folder}; the same command goes on', folder=folder))
             return 128 + stopped_by
+        if not speaks:
+            return 0
         page = report.write([folder / name for name in chosen], folder / 'report.html')
         print('\n' + say('everything lies in {workdir}; look at {page}', workdir=folder, page=page))
         return 0
     stopped_by = train_one('', folder, ledger)
-    if jax.process_index() > 0:
+    if not speaks:
         return 128 + stopped_by if stopped_by else 0
     if stopped_by:
         command = f'{main} train --workdir={folder}'

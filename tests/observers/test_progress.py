@@ -5,7 +5,6 @@ import json
 import re
 from concurrent.futures import Future
 
-import jax
 import pytest
 from ml_collections import ConfigDict
 
@@ -192,23 +191,6 @@ def test_a_resumed_run_remembers(capsys, tmp_path):
     run = make_run(tmp_path, start=120, best=dataclasses.replace(LOSS, value=3.0, step=40))
     lines = show(capsys, run, None, lambda shown: scores(shown, 3.05, 2.9))
     assert 'loss 3.0500 (-0.0500)' in lines[-2] and 'loss 2.9000 (-0.1500, best)' in lines[-1]
-
-
-def test_other_processes_are_silent(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(jax, 'process_index', lambda: 1)
-
-    def everything(shown):
-        shown.row(10, ROW)
-        shown.row(10, {'eval/held_out/loss': 1.0})
-        shown.sample(10, 'def')
-        shown.end(10)
-
-    run = make_run(tmp_path)
-    with Progress() as shown:
-        shown.start(run)
-        run.compiled.set_result(Compiled(1.0, 1, 1.0, FITS))
-        everything(shown)
-    assert capsys.readouterr().out == ''
 
 
 def test_a_terminal(tmp_path, monkeypatch):
