@@ -32,14 +32,32 @@ def efficientnet():
     return transformers.EfficientNetForImageClassification(transformers.EfficientNetConfig(**shape))
 
 
+def gpt():
+    shape = dict(n_layer=2, n_embd=24, n_head=4, n_positions=40, vocab_size=61)
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**shape))
+
+
+def llama():
+    shape = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=40, vocab_size=61)
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape, num_key_value_heads=2))
+
+
+def bert():
+    shape = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=40, vocab_size=61)
+    return transformers.BertForPreTraining(transformers.BertConfig(**shape))
+
+
 MODELS = {  # the model of transformers, layers that must be heard, one of their tensors and our layer that it is in
-    'vit': (vit, 3 * 8 + 3, 'vit.encoder.layer.1.intermediate.dense.weight', 'stack/layer_1/mlp/up'),
+    'vit': (vit, 3 * 8 + 3, 'vit.layers.1.mlp.fc1.weight', 'stack/layer_1/mlp/up'),
     'resnet': (
         resnet,
         2 * 9,
         'resnet.encoder.stages.1.layers.0.layer.1.convolution.weight',
         'stage_1_block_0/conv_1/conv',
     ),
+    'gpt': (gpt, 2 * 8 + 3, 'transformer.h.1.mlp.c_fc.weight', 'stack/layer_1/mlp/up'),
+    'llama': (llama, 2 * 9 + 2, 'model.layers.1.self_attn.k_proj.weight', 'stack/layer_1/attention/key'),
+    'bert': (bert, 2 * 8 + 2, 'bert.encoder.layer.1.attention.self.key.weight', 'stack/layer_1/attention/key'),
     'efficientnet': (efficientnet, 20, 'efficientnet.encoder.top_conv.weight', ''),
 }
 
