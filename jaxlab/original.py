@@ -100,7 +100,7 @@ def run(
         def hook(module: Any, given: Any, output: Any) -> None:
             first = output[0] if isinstance(output, tuple) else output
             if ours not in layers:
-                layers[ours] = _part(_ours(first.detach().numpy()), part)
+                layers[ours] = _part(_ours(first.detach().clone().numpy()), part)  # some are changed in place
 
         return hook
 

@@ -1,12 +1,15 @@
 """Certificates by the original: transformers' model and ours agree layer by layer, and a wrong import is named."""
 
 import jax
+import numpy as np
 import pytest
 from flax.core import meta
 
 from jaxlab import certificate, initial, main, pretrained
+from jaxlab.models import efficientnet as efficientnets
+from jaxlab.pretrained.efficientnet import odd_blocks
 from tests.experiments import message
-from tests.pretrained.published import randomise
+from tests.pretrained.published import randomise, settle
 
 pytestmark = pytest.mark.reference
 torch = pytest.importorskip('torch', reason='compares with torch: pip install .[reference]')
@@ -25,11 +28,12 @@ def resnet():
 
 
 def efficientnet():
-    from jaxlab.pretrained.efficientnet import odd_blocks
-
-    shape = dict(image_size=32, width_coefficient=0.25, depth_coefficient=0.2, dropout_rate=0.0, num_labels=5)
-    shape['depthwise_padding'] = odd_blocks(32, 0.25, 0.2)
-    return transformers.EfficientNetForImageClassification(transformers.EfficientNetConfig(**shape))
+    width, depth, size = 0.25, 0.3, 64
+    shape = dict(width_coefficient=width, depth_coefficient=depth, image_size=size, num_labels=5)
+    shape |= dict(hidden_dim=efficientnets.scaled(efficientnets.TOP, width))
+    shape |= dict(depthwise_padding=odd_blocks(size, width, depth))
+    theirs = randomise(transformers.EfficientNetForImageClassification(transformers.EfficientNetConfig(**shape)))
+    return settle(theirs, np.random.default_rng(0).normal(size=(8, size, size, 3)).astype(np.float32))
 
 
 def gpt():
@@ -65,7 +69,7 @@ MODELS = {  # the model of transformers, layers that must be heard, one of their
 @pytest.mark.parametrize('name', MODELS)
 def test_the_original_certifies_and_ours_agrees(name, tmp_path, capsys):
     make, least, tensor, layer = MODELS[name]
-    theirs = randomise(make())
+    theirs = make() if name == 'efficientnet' else randomise(make())
     theirs.save_pretrained(tmp_path)
     assert main.main(['certify', str(tmp_path)]) == 0
     record = certificate.beside(str(tmp_path))
