@@ -150,7 +150,7 @@ def test_sums_stay_on_the_device_and_one_program_serves_all_batches(monkeypatch)
 
 def test_every_score_is_one_of_these():
     assert sorted(config.names('scores')) == sorted(
-        [*NAMES, *OF_ROWS, JUDGED, 'believed']
+        [*NAMES, *OF_ROWS, JUDGED, 'believed', 'next_sentence']
     )  # a new score wants a line in one of these
 
 
