@@ -73,6 +73,22 @@ chinese() {
     '%s is not a flag of setup.sh: it knows --device, --extras and --dry_run.') echo '%s 不是 setup.sh 的选项：可用的有 --device、--extras 和 --dry_run。' ;;
     'torch and transformers are not here: tests that compare with them are skipped (launch/setup.sh --extras=reference)')
       echo '没有 torch 和 transformers：跳过与它们比较的测试（launch/setup.sh --extras=reference 可安装）' ;;
+    'launch/gpu.sh cannot train here: %s.') echo 'launch/gpu.sh 无法在此训练：%s。' ;;
+    'would see that jax finds the %s GPUs of the driver') echo '将会检查 jax 是否找到驱动的 %s 块 GPU' ;;
+    'the driver has %s GPUs, and jax finds %s: see above, and what nvidia-smi says; bash launch/setup.sh --device=cuda installs jax anew.')
+      echo '驱动有 %s 块 GPU，jax 找到 %s 块：请看上文和 nvidia-smi 的输出；bash launch/setup.sh --device=cuda 可重新安装 jax。' ;;
+    'it ended with code 75, and is started again') echo '它以代码 75 结束，现在重新启动' ;;
+    'launch/tpu_vm.sh: the name of the machine comes first; --help says more.') echo 'launch/tpu_vm.sh：第一个参数应为机器的名字；--help 有更多说明。' ;;
+    'launch/tpu_vm.sh: --zone=… is missing: where the machine stands.') echo 'launch/tpu_vm.sh：缺少 --zone=…：机器所在的区域。' ;;
+    'launch/tpu_vm.sh: --workdir=… is missing: what is fetched at the end.') echo 'launch/tpu_vm.sh：缺少 --workdir=…：最后取回的文件夹。' ;;
+    'launch/tpu_vm.sh: with --spot, --workdir=gs://… is wanted: what lies on the machine goes with it.')
+      echo 'launch/tpu_vm.sh：使用 --spot 时需要 --workdir=gs://…：机器上的内容会随机器一起消失。' ;;
+    'launch/tpu_vm.sh: --workdir=%s: a folder below the clone is wanted, or gs://….') echo 'launch/tpu_vm.sh：--workdir=%s：应为本仓库之下的文件夹，或 gs://…。' ;;
+    'the queue says %s: gcloud compute tpus queued-resources describe %s says why.') echo '队列状态为 %s：gcloud compute tpus queued-resources describe %s 会说明原因。' ;;
+    'takes the machine %s, which is there') echo '使用已有的机器 %s' ;;
+    'the run ended without a result (the machine is %s): once more, into the same workdir') echo '运行没有结果就结束了（机器状态：%s）：再来一次，使用同一工作目录' ;;
+    'the workdir could not be fetched') echo '无法取回工作目录' ;;
+    'the machine %s is kept, and costs money') echo '机器 %s 被保留，会继续计费' ;;
     *) echo "$1" ;;
   esac
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = [*sorted((ROOT / 'launch').glob('*.sh')), ROOT / '.ci/run']
+SCRIPTS = [*sorted((ROOT / 'launch').glob('*.sh')), ROOT / 'launch/slurm.sbatch', ROOT / '.ci/run']
 NOTHING = 'jaxlab: nothing to do\n'
 TOOLS = ('bash', 'cat', 'chmod', 'cksum', 'cp', 'cut', 'dirname', 'du', 'grep', 'head', 'mkdir', 'sed', 'tail', 'tee')
 
