@@ -72,6 +72,7 @@ def train(
         locked = opened.enter_context(lock.alone(workdir))  # before anything is written
         # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
         mesh = layout.make_mesh(config.mesh)
+        multihost.check_mesh(mesh)
         unseen = devices.unseen()  # on a thread of its own, like all that may take long and holds nothing up
         data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
         scores = make_scores(config.evaluate.scores, data.info)

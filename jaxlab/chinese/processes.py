@@ -57,14 +57,11 @@ TABLE: dict[str, str] = {
         'process {process} of {processes} was ended by {signal}, and so all end. The same command goes on from the'
         ' newest checkpoint.'
     ): '进程 {process}（共 {processes} 个）被 {signal} 终止，因此全部结束。同一命令会从最新的检查点继续。',
-    # --- parallel/layout, trust/lock ---
     (
-        'config.mesh: {mesh} uses {count} of {seen} devices, and process {process} has none of them: start fewer'
-        ' processes, or make the axes larger.'
-    ): (
-        'config.mesh：{mesh} 使用 {seen} 个设备中的 {count} 个，而进程 {process} 一个也没有：'
-        '请减少进程，或把轴设得更大。'
-    ),
+        'config.mesh uses {count} of {seen} devices, and process {process} has none of them: start fewer processes, or'
+        ' make the axes larger.'
+    ): ('config.mesh 使用 {seen} 个设备中的 {count} 个，而进程 {process} 一个也没有：请减少进程，或把轴设得更大。'),
+    # --- trust/lock ---
     (
         '--workdir={workdir} is another folder on {host} than for process 0. Several machines want one that they share:'
         ' on a network disk, or in a store (gs://…).'

@@ -125,16 +125,6 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
             )
         sizes[free[0]] = len(devices) // fixed
     count = math.prod(sizes.values())
-    used = {device.process_index for device in devices[:count]}
-    if idle := {device.process_index for device in devices} - used:
-        raise UserError(
-            'config.mesh: {mesh} uses {count} of {seen} devices, and process {process} has none of them: start fewer'
-            ' processes, or make the axes larger.',
-            mesh=text,
-            count=count,
-            seen=len(devices),
-            process=min(idle),
-        )
     return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count])
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
 from jaxlab.errors import UserError
 from jaxlab.messages import say
@@ -150,3 +151,20 @@ def check(devices: int) -> None:
         processes=jax.process_count(),
         others=', '.join(say('process {process} has {count}', process=n, count=count) for n, count in others[:8]),
     )
+
+
+def check_mesh(mesh: Mesh) -> None:
+    """Sees that each process has a device of the mesh.
+
+    Raises:
+      UserError: one has none: it would have nothing to do, and the others would wait for it.
+    """
+    idle = set(range(jax.process_count())) - {device.process_index for device in mesh.devices.flat}
+    if idle:
+        raise UserError(
+            'config.mesh uses {count} of {seen} devices, and process {process} has none of them: start fewer processes,'
+            ' or make the axes larger.',
+            count=mesh.size,
+            seen=jax.device_count(),
+            process=min(idle),
+        )
