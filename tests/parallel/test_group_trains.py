@@ -1,6 +1,7 @@
 """Two processes train as one does: the same losses; one is killed, all end, and the same command goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_two_processes_train_as_one(tmp_path):
     before = ''
     for line in group.stdout:
         before += line
-        if line.startswith('step 15 '):
+        if line.startswith('step 25 '):  # the save at 20 has waited for that at 10
             os.kill(member(group, 1), signal.SIGKILL)
             since = time.monotonic()
             break
@@ -83,8 +84,8 @@ def test_two_processes_train_as_one(tmp_path):
 
     group = start_group(tmp_path, 'two')
     out, _ = group.communicate(timeout=300)
-    assert group.returncode == 0 and 'resumed at step 10\n' in out, out
-    assert out.count('step 40 ') == 3  # a row, a sample and an evaluation: one process has the screen
+    assert group.returncode == 0 and re.search(r'^resumed at step (10|20)$', out, re.MULTILINE), out
+    assert len(re.findall('^step 40 ', out, re.MULTILINE)) == 2  # a row and an evaluation: one process has the screen
 
     one, two = rows(tmp_path / 'one'), rows(tmp_path / 'two')
     assert len(one) == 42 and [row.keys() for row in one] == [row.keys() for row in two]
