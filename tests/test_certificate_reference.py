@@ -55,7 +55,7 @@ MODELS = {  # the model of transformers, layers that must be heard, one of their
     'vit': (vit, 3 * 8 + 3, 'vit.layers.1.mlp.fc1.weight', 'stack/layer_1/mlp/up'),
     'resnet': (
         resnet,
-        2 * 9,
+        17,
         'resnet.encoder.stages.1.layers.0.layer.1.convolution.weight',
         'stage_1_block_0/conv_1/conv',
     ),
