@@ -55,7 +55,7 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
             "            h = jnp.square(nn.relu(Linear(self.hidden, ('embed', 'mlp'), name='up')(x)))\n"
             "            return Linear(x.shape[-1], ('mlp', 'embed'), name='down')(h)",
         ),
-        'jaxlab/models/gpt.py': ("'activation': ('gelu', 'swiglu')", "'activation': ('gelu', 'swiglu', 'relu2')"),
+        'jaxlab/models/gpt.py': ("('gelu', 'gelu_exact', 'swiglu'))", "('gelu', 'gelu_exact', 'swiglu', 'relu2'))"),
     },
     'another term of the loss: small logits (z-loss)': {
         'jaxlab/tasks/language_model.py': (
