@@ -109,7 +109,8 @@ def make_sampler(task: Any, processor: Any, log: ConfigDict, rows: int) -> Sampl
 
     Of texts `rows` are made (a mesh wants so many), and the first is shown; of pictures a multiple of so many.
     """
-    if not (log.sample_every and hasattr(task, 'generate')) or jax.process_count() > 1:  # several hang there, as seen
+    # Two processes that made texts together were seen to stop there for good; until it is known why, none make any.
+    if not (log.sample_every and hasattr(task, 'generate')) or jax.process_count() > 1:
         return None
     if hasattr(task, 'pictures'):
         return picture_sampler(task, rows)
