@@ -57,11 +57,11 @@ def tiny(c: ConfigDict) -> None:
 def sst2(c: ConfigDict) -> None:
     """Sentences of film reviews, glad or not (Socher et al. 2013): 6,920 are few, so much is dropped."""
     default(c)
-    c.epochs = 10.0
-    c.data.update(source=spec('data.sources.text_table'), length=64)
+    c.epochs = 6.0
+    c.data.update(source=spec('data.sources.text_table'), length=48)
     c.data.processor.vocabulary = 8000
-    c.model.update(width=128, dropout=0.5, word_dropout=0.2)
-    c.average = 0.995
+    c.model.update(width=64, embedding=128, dropout=0.5, word_dropout=0.3)
+    c.average = 0.99
     c.checkpoint.every = 1000
     c.evaluate.every = 217  # an epoch
 
