@@ -162,6 +162,7 @@ class Watch:
             processes=self._processes,
             host=host,
         )
+        time.sleep(LINGER)  # a launcher on this machine sees more, says that, and ends all meanwhile
         if self._process == (0 if process else 1):
             tell(why)
         self._leave_as([process, host, AGAIN, why])

@@ -19,6 +19,8 @@ FLAGS = {
     'model.width': 32,
     'precision.compute': 'float64',
     'precision.parameters': 'float64',
+    'optimizer.name': 'momentum',  # Adam makes steps of what is zero but for rounding: gradients of biases of keys
+    'optimizer.schedule.name': 'constant',  # rates are float32, and a cosine is rounded as each program likes
     'log.every': 1,
     'log.sample_every': 20,
     'log.sample_tokens': 8,
