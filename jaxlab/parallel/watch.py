@@ -162,10 +162,12 @@ class Watch:
             processes=self._processes,
             host=host,
         )
-        time.sleep(LINGER)  # a launcher on this machine sees more, says that, and ends all meanwhile
+        if self._process == 0:
+            self._say({'end': [process, host, AGAIN, why]})
+        time.sleep(LINGER)  # the others hear it; and a launcher on this machine sees more, says that, and ends all
         if self._process == (0 if process else 1):
             tell(why)
-        self._leave_as([process, host, AGAIN, why])
+        end(AGAIN)
 
     def _told(self, process: int, host: str, code: int, why: str) -> None:
         """Ends this process, since another has said why it ends."""
