@@ -162,10 +162,10 @@ def _places(family: Family, variables: Any) -> dict[str, tuple[str, Any, tuple[i
     from jaxlab.pretrained import LAYOUTS
 
     found = {}
-    for path in flatten_dict(variables, sep='/'):
-        name, layout = family.named(path)
-        if name:
-            found[path] = name, LAYOUTS[layout][0], (0, 1)
+    for path, leaf in flatten_dict(variables, sep='/').items():
+        pieces = family.pieces(path, leaf.shape)
+        if len(pieces) == 1:  # of a stack each layer is a tensor of theirs
+            found[path] = pieces[0].name, LAYOUTS[pieces[0].row.layout][0], pieces[0].row.part
     return found
 
 

@@ -120,11 +120,11 @@ def test_an_argument_of_the_old_part_is_none_of_the_new():
     ('name', 'answer'),
     [
         ('gtp', 'Did you mean "gpt"?'),
-        ('', 'there are cnn'),
-        ('../gpt', 'there are cnn'),
+        ('', 'there are bert'),
+        ('../gpt', 'there are bert'),
         ('.gpt', 'Did you mean "gpt"?'),
         ('no_such.module', 'no module'),
-        ('json', 'there are cnn'),
+        ('json', 'there are bert'),
         ('json.decoder', 'no function make'),
     ],
 )

@@ -65,7 +65,7 @@ def run(*command, **variables):
 @pytest.mark.parametrize(
     ('arguments', 'answer'),
     [
-        (['generat'], '没有命令“generat”；可选的有 doctor, evaluate, export, generate, '),
+        (['generat'], '没有命令“generat”；可选的有 certify, diff, doctor, '),
         (['--confg=x'], '--confg：train 没有这个选项。您是不是想写“--config”？'),
         (['generate'], '缺少必需的选项：--workdir；--help 会列出所有选项。'),
         (['generate', '--workdir=no/such/folder'], '--workdir=no/such/folder：这里没有实验（没有 config.json）。'),

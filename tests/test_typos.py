@@ -83,8 +83,15 @@ def draw_one(draw, every_config):
         verb = draw.choice(verbs())
         meant = draw.choice(flags(verb))
         typed = '--' + typo(meant[2:], draw)
-        required = ['--workdir=.'] * (verb not in ('train', 'report', 'prepare')) + ['--step=1'] * (verb == 'replay')
-        required += ['cat.png'] * (verb == 'predict')
+        required = ['--workdir=.'] * (verb not in ('train', 'report', 'prepare', 'certify', 'diff')) + ['--step=1'] * (
+            verb == 'replay'
+        )
+        required += (
+            ['cat.png'] * (verb == 'predict')
+            + ['weights'] * (verb == 'certify')
+            + ['--folder=out'] * (verb == 'export')
+            + ['a', 'b'] * (verb == 'diff')
+        )
         return meant, typed, flags(verb), lambda: main.parse([verb, *required, f'{typed}=1'])
     if kind == 'size':
         names = config_text_sizes()

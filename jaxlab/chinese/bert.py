@@ -1,6 +1,9 @@
 """What is said of WordPiece, BERT and what it learns from, in Chinese."""
 
 TABLE: dict[str, str] = {
+    'config.task: these tokens have no end of text, behind which a text begins; data.text has it.': (
+        'config.task：这些词元中没有文本结束符，而文本从它之后开始；data.text 有它。'
+    ),
     # --- wordpiece ---
     'accents="{name}": {alternatives}': 'accents="{name}"：没有这种处理方式；{alternatives}',
     'vocabulary={vocabulary}: at least 64 pieces are wanted.': 'vocabulary={vocabulary}：至少要有 64 个词片。',

@@ -73,6 +73,10 @@ class LanguageModel:
           UserError: a prompt, and `count` tokens after it, do not fit into the context; or it holds broken characters.
         """
         check_can(self.model, 'language_model', 'context', 'decode', 'start_cache')
+        if not hasattr(processor, 'end_of_text'):
+            raise UserError(
+                'config.task: these tokens have no end of text, behind which a text begins; data.text has it.'
+            )
         try:
             rows = [
                 np.concatenate([[processor.end_of_text], processor.encode(text)]).astype(np.int32) for text in texts
