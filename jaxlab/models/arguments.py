@@ -79,3 +79,37 @@ def picture(info: Mapping[str, Any]) -> tuple[int, int, int]:
             shape=list(shape),
         )
     return shape
+
+
+def words(vocabulary: int, info: Mapping[str, Any]) -> int:
+    """Returns how many tokens a model knows: `vocabulary`, or as many as the data have.
+
+    Raises:
+      UserError: the data have more, or are no texts.
+    """
+    if 'shape' in info and 'vocabulary' not in info:
+        raise UserError('this model reads texts, and these data are none: data.text reads such.')
+    wanted = info.get('vocabulary', 0)
+    if 0 < vocabulary < wanted:
+        raise UserError(
+            'vocabulary={vocabulary}, and the data have {wanted}; 0 takes what the data have.',
+            vocabulary=vocabulary,
+            wanted=wanted,
+        )
+    return vocabulary or wanted
+
+
+def row(context: int, info: Mapping[str, Any]) -> int:
+    """Returns how many tokens a model looks back on: `context`, or as many as a row of the data has.
+
+    Raises:
+      UserError: rows of the data have more.
+    """
+    length = info.get('length', 0)
+    if 0 < context < length:
+        raise UserError(
+            'context={context}, and rows of data have {length} tokens; 0 takes what the data have.',
+            context=context,
+            length=length,
+        )
+    return context or length

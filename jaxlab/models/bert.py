@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
 from jaxlab.errors import UserError
-from jaxlab.models.arguments import above_zero, between, one_of, outputs, shares
+from jaxlab.models.arguments import above_zero, between, one_of, outputs, row, shares, words
 from jaxlab.models.vit import nearest_divisor
 from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, cudnn_refuses
 from jaxlab.nn.linear import Embedding, Linear
@@ -320,12 +320,10 @@ def make(
     Raises:
       UserError: a value is out of range, two do not go together, or the data are no texts.
     """
-    if 'shape' in info and 'vocabulary' not in info:
-        raise UserError('this model reads texts, and these data are none: data.text reads such.')
     one_of('head', head, HEADS)
     mlp_width = mlp_width or 4 * width
-    context = context or info.get('length', 0)
-    vocabulary = vocabulary or info.get('vocabulary', 0)
+    context = row(context, info)
+    vocabulary = words(vocabulary, info)
     between(1, 10_000, layers=layers)
     between(1, 1 << 24, width=width, heads=heads, mlp_width=mlp_width, context=context, vocabulary=vocabulary)
     between(1, 1 << 24, vocabulary_multiple=vocabulary_multiple)
@@ -349,18 +347,6 @@ def make(
         )
     if attention == 'cudnn' and (why := cudnn_refuses(dtype, width // heads)):
         raise UserError('attention=cudnn: {why}; auto takes what there is.', why=why)
-    if vocabulary < info.get('vocabulary', 0):
-        raise UserError(
-            'vocabulary={vocabulary}, and the data have {wanted}; 0 takes what the data have.',
-            vocabulary=vocabulary,
-            wanted=info['vocabulary'],
-        )
-    if context < info.get('length', 0):
-        raise UserError(
-            'context={context}, and rows of data have {length} tokens; 0 takes what the data have.',
-            context=context,
-            length=info['length'],
-        )
     return BERT(
         purpose=head,
         classes={'masked': 0, 'span': 2}[head] if head in ('masked', 'span') else outputs(classes, info),

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxlab.errors import UserError
-from jaxlab.models.arguments import above_zero, between, one_of, shares
+from jaxlab.models.arguments import above_zero, between, one_of, row, shares, words
 from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, causal_mask, cudnn_refuses
 from jaxlab.nn.linear import Embedding
 from jaxlab.nn.mlp import MLP
@@ -236,10 +236,8 @@ def make(
     Raises:
       UserError: a value is out of range, or two do not go together.
     """
-    if 'shape' in info and 'vocabulary' not in info:
-        raise UserError('this model reads texts, and these data are none: data.text reads such.')
-    context = context or info.get('length', 0)
-    vocabulary = vocabulary or info.get('vocabulary', 0)
+    context = row(context, info)
+    vocabulary = words(vocabulary, info)
     kv_heads = kv_heads or heads
     one_of('positions', positions, ('learned', 'rotary'))
     one_of('norm', norm, ('layer', 'rms'))
@@ -284,18 +282,6 @@ def make(
         )
     if attention == 'cudnn' and (why := cudnn_refuses(dtype, head_width)):
         raise UserError('attention=cudnn: {why}; auto takes what there is.', why=why)
-    if vocabulary < info.get('vocabulary', 0):
-        raise UserError(
-            'vocabulary={vocabulary}, and the data have {wanted}; 0 takes what the data have.',
-            vocabulary=vocabulary,
-            wanted=info['vocabulary'],
-        )
-    if context < info.get('length', 0):
-        raise UserError(
-            'context={context}, and rows of data have {length} tokens; 0 takes what the data have.',
-            context=context,
-            length=info['length'],
-        )
     rotary = Rotary(rotary_base)
     if rotary_scaling != 'none':
         rotary = Rotary(rotary_base, rotary_scaling, rotary_factor)

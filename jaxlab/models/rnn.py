@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxlab.errors import UserError
-from jaxlab.models.arguments import above_zero, between, one_of, outputs, shares
+from jaxlab.models.arguments import above_zero, between, one_of, outputs, shares, words
 from jaxlab.nn.linear import Embedding, Linear
 from jaxlab.nn.recurrent import CELLS, RecurrentStack
 from jaxlab.parallel.layout import constrain
@@ -236,9 +236,7 @@ def make(
     Raises:
       UserError: a value is out of range, or two do not go together.
     """
-    if 'shape' in info and 'vocabulary' not in info:
-        raise UserError('this model reads texts, and these data are none: data.text reads such.')
-    vocabulary = vocabulary or info.get('vocabulary', 0)
+    vocabulary = words(vocabulary, info)
     embedding = embedding or width
     one_of('cell', cell, CELLS)
     one_of('pool', pool, POOLS)
@@ -247,19 +245,13 @@ def make(
     between(1, MOST, **sizes)
     shares(dropout=dropout, word_dropout=word_dropout)
     above_zero(init_scale=init_scale)
-    if vocabulary < info.get('vocabulary', 0):
-        raise UserError(
-            'vocabulary={vocabulary}, and the data have {wanted}; 0 takes what the data have.',
-            vocabulary=vocabulary,
-            wanted=info['vocabulary'],
-        )
     dtypes: dict[str, Any] = dict(dtype=dtype, param_dtype=param_dtype)
     rows = -(-vocabulary // vocabulary_multiple) * vocabulary_multiple
-    words = Words(rows, embedding, dropout, word_dropout, init_scale, **dtypes)
+    reading = Words(rows, embedding, dropout, word_dropout, init_scale, **dtypes)
     stack = partial(RecurrentStack, cell, layers, width, dropout=dropout, unroll=unroll, **dtypes)
     if classes or info.get('classes', 0):
         number = outputs(classes, info)
-        return Classifier(words, stack(bidirectional=bidirectional), pool, dropout, number, **dtypes)
+        return Classifier(reading, stack(bidirectional=bidirectional), pool, dropout, number, **dtypes)
     if bidirectional:
         raise UserError(
             'bidirectional=True: a language model would see the words that it is to guess; False is wanted.'
@@ -270,4 +262,4 @@ def make(
             embedding=embedding,
             width=width,
         )
-    return LanguageModel(words, stack(), tied, dropout, vocabulary, rows, init_scale, **dtypes)
+    return LanguageModel(reading, stack(), tied, dropout, vocabulary, rows, init_scale, **dtypes)
