@@ -11,9 +11,8 @@ from jaxlab.data.records import Losses, tolerance
 from jaxlab.data.sentence_store import store_of
 from jaxlab.data.sources import english, text_files
 from jaxlab.data.stream import Data, Split
-from jaxlab.data.text import check_memory, processor_of
+from jaxlab.data.text import check_memory, processor_of, summary_of
 from jaxlab.errors import UserError
-from jaxlab.messages import say
 
 HELD_OUT_SEED = 0  # what is hidden of the held-out part is the same in every experiment
 
@@ -92,20 +91,6 @@ def make(
         if not len(some.anchors):
             raise UserError('config.data.path: no document of {corpus} has two sentences.', corpus=corpus.name)
     train, other = store.train.counts, store.held_out.counts
-    summary = say(
-        '{name}: {size:.1f} MB in {documents:,} documents, {tokens:,} tokens;'
-        ' held out {held_size:.1f} MB in {held_documents:,} ({rule}); fingerprint {fingerprint}',
-        name=corpus.name,
-        size=train.bytes / 1e6,
-        documents=train.documents,
-        tokens=train.tokens,
-        held_size=other.bytes / 1e6,
-        held_documents=other.documents,
-        rule=corpus.rule,
-        fingerprint=store.fingerprint[:16],
-    )
-    if store.omitted.records:
-        summary = say('{summary}; {count:,} records left out', summary=summary, count=store.omitted.records)
     counts = {'documents': other.documents, 'tokens': other.tokens}
     return Data(
         batch=training.batch,
@@ -113,7 +98,7 @@ def make(
         info={'vocabulary': used.vocabulary, 'length': length, 'types': 2, 'padding': used.padding},
         processor=used,
         fingerprint=store.fingerprint,
-        summary=summary,
+        summary=summary_of(corpus, store),
         batches_per_epoch=train.tokens / (batch_size * length),
         skipped=losses.before,
     )

@@ -77,6 +77,23 @@ def make(
     windows = HeldOutWindows(
         store.held_out, stride=stride or length, token_bytes=used.token_bytes, losses=Losses(tolerated), **shape
     )
+    held_out = store.held_out.counts
+    # As many targets as tokens: the end_of_text that begins a document is none, but one more closes it.
+    counts = {'documents': held_out.documents, 'bytes': held_out.bytes, 'tokens': held_out.tokens}
+    return Data(
+        batch=training.batch,
+        splits={'held_out': Split(windows.batches, windows.batch, counts)},
+        info={'vocabulary': used.vocabulary, 'length': length},
+        processor=used,
+        fingerprint=store.fingerprint,
+        summary=summary_of(corpus, store),
+        batches_per_epoch=training.blocks / batch_size,
+        skipped=losses.before,
+    )
+
+
+def summary_of(corpus: Corpus, store: Any) -> str:
+    """Returns one line about a corpus and what of it is stored; `store` has the counts of both parts."""
     train, held_out = store.train.counts, store.held_out.counts
     summary = say(
         '{name}: {size:.1f} MB in {documents:,} documents, {tokens:,} tokens;'
@@ -92,18 +109,7 @@ def make(
     )
     if store.omitted.records:
         summary = say('{summary}; {count:,} records left out', summary=summary, count=store.omitted.records)
-    # As many targets as tokens: the end_of_text that begins a document is none, but one more closes it.
-    counts = {'documents': held_out.documents, 'bytes': held_out.bytes, 'tokens': held_out.tokens}
-    return Data(
-        batch=training.batch,
-        splits={'held_out': Split(windows.batches, windows.batch, counts)},
-        info={'vocabulary': used.vocabulary, 'length': length},
-        processor=used,
-        fingerprint=store.fingerprint,
-        summary=summary,
-        batches_per_epoch=training.blocks / batch_size,
-        skipped=losses.before,
-    )
+    return summary
 
 
 def check_memory(rows: int, length: int) -> None:
