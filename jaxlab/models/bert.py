@@ -34,6 +34,7 @@ from jaxlab.nn.linear import Embedding, Linear
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm
 from jaxlab.nn.parameter import parameter
+from jaxlab.nn.position import sinusoidal
 from jaxlab.nn.transformer import Block, Stack
 from jaxlab.parallel.layout import constrain
 
@@ -51,6 +52,7 @@ class Embeddings(nn.Module):
     epsilon: float
     dropout: float
     kernel_init: Initializer
+    position_init: Initializer
     dtype: Dtype
     param_dtype: Dtype
 
@@ -58,7 +60,8 @@ class Embeddings(nn.Module):
         table = partial(Embedding, features=self.width, table_init=self.kernel_init, dtype=self.dtype)
         table = partial(table, param_dtype=self.param_dtype)
         self.tokens = table(self.vocabulary, axes=('vocab', 'table'))
-        self.positions = table(self.context + self.position_offset, axes=('positions', 'table'))
+        rows = self.context + self.position_offset
+        self.positions = table(rows, axes=('positions', 'table'), table_init=self.position_init)
         if self.kinds:
             self.types = table(self.kinds, axes=('positions', 'table'))
         self.norm = LayerNorm(self.epsilon, dtype=self.dtype, param_dtype=self.param_dtype)
@@ -154,6 +157,7 @@ class BERT(nn.Module):
     dropout: float
     attention: str
     init_scale: float
+    position_init: str
     scan: bool
     remat: str
     dtype: Dtype
@@ -165,7 +169,8 @@ class BERT(nn.Module):
         epsilon = self.norm_epsilon
         rows = -(-self.vocabulary // self.vocabulary_multiple) * self.vocabulary_multiple
         tables = rows, self.context, self.types, self.position_offset, self.width
-        self.embeddings = Embeddings(*tables, epsilon, self.dropout, init, **dtypes)
+        position_init = sinusoidal(self.init_scale) if self.position_init == 'sinusoidal' else init
+        self.embeddings = Embeddings(*tables, epsilon, self.dropout, init, position_init, **dtypes)
 
         norm = partial(LayerNorm, epsilon, **dtypes)
         heads = partial(Attention, self.heads, self.heads, kernel_init=init, out_init=init, **dtypes)
@@ -306,6 +311,7 @@ def make(
     dropout: float = 0.1,  # the part of what each half of a block adds that is dropped in training
     attention: str = 'auto',  # 'blocks' (XLA's), 'cudnn' (NVIDIA's kernel, for bfloat16), or which of them is fastest
     init_scale: float = 0.02,  # standard deviation of the initial weights
+    position_init: str = 'normal',  # the table of positions at first: 'normal' (BERT) or 'sinusoidal' (learns sooner)
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
     remat: str = 'none',  # 'none', 'dots' or 'full': what the backward pass computes again, to save memory
 ) -> BERT:
@@ -331,6 +337,7 @@ def make(
     one_of('activation', activation, ('gelu_exact', 'gelu'))
     one_of('head_activation', head_activation, ('tanh', 'relu'))
     one_of('attention', attention, ('auto', *IMPLEMENTATIONS))
+    one_of('position_init', position_init, ('normal', 'sinusoidal'))
     one_of('remat', remat, ('none', 'dots', 'full'))
     above_zero(norm_epsilon=norm_epsilon, init_scale=init_scale)
     shares(dropout=dropout)
@@ -367,6 +374,7 @@ def make(
         dropout=dropout,
         attention=attention,
         init_scale=init_scale,
+        position_init=position_init,
         scan=scan,
         remat=remat,
         dtype=dtype,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.typing import Dtype, Initializer
 
 SCALINGS = ('none', 'linear', 'llama3', 'yarn')
 
@@ -78,3 +79,21 @@ def rotate(x: jax.Array, positions: jax.Array, rotary: Rotary = Rotary()) -> jax
         cos, sin = cos * rotary.length, sin * rotary.length
     first, second = x[..., :half], x[..., half:]
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+def sinusoidal(scale: float) -> Initializer:
+    """Returns an initializer of tables of positions [t d]: the waves of Vaswani et al. 2017, with root mean square
+    `scale`.
+
+    Rows that are a fixed number of places apart are a fixed rotation apart: a layer that looks at the token before
+    learns that one rotation, where among random rows it would learn every place by itself.
+    """
+
+    def init(key: jax.Array, shape: tuple[int, int], dtype: Dtype = jnp.float32) -> jax.Array:
+        rows, width = shape
+        half = -(-width // 2)
+        angles = jnp.arange(rows)[:, None] * 10000.0 ** (-jnp.arange(half) / half)
+        waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :width]
+        return (2**0.5 * scale * waves).astype(dtype)
+
+    return init

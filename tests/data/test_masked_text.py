@@ -250,6 +250,34 @@ def test_the_english_of_python():
     ), 'a package is held out as a whole'
     text = _text(documents['textwrap.py'])
     assert 'Wrap a single paragraph of text' in text and '>>>' not in text
+    assert 'Hardcode the recognized whitespace characters' in text, 'comments are prose as well'
+
+
+def test_prose_is_docstrings_and_comments_in_their_order(tmp_path):
+    source = '''#!/usr/bin/env python
+"""A module that says what it is for."""
+
+# This comment is a whole sentence of English,
+# and it goes on in its second line.
+VALUE = 1  # what stands behind code is left out, though it has words enough
+TEXT = """
+# What stands in a string is no comment, though it begins like one.
+"""
+
+
+def double(x):
+    """Return twice the number that was given."""
+    # Short ones are labels.
+    y = x + x
+    # if x: return f(x)[0] + g(x)[1] + h(x)[2]  # code
+    return y
+'''
+    (tmp_path / 'm.py').write_text(source, 'utf-8')
+    assert list(english.prose(tmp_path / 'm.py')) == [
+        'A module that says what it is for.',
+        'This comment is a whole sentence of English, and it goes on in its second line.',
+        'Return twice the number that was given.',
+    ]
 
 
 def _text(document):

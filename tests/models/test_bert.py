@@ -158,3 +158,20 @@ def test_other_data_and_longer_rows():
         make(INFO, **TINY).init(jax.random.key(0), np.zeros((1, 13), np.int32))
     model = make(INFO, **TINY)
     assert np.isnan(model.apply(born(model, *batch()), np.full((1, 3), 40, np.int32))).any(), 'a token beyond the table'
+
+
+def test_positions_may_begin_as_waves():
+    """What stands k places on is one rotation away, wherever one stands; and the table is as large as a random one."""
+    tokens, types, _ = batch(1)
+    model = make(INFO, **TINY | {'position_init': 'sinusoidal'})
+    table = np.asarray(born(model, tokens, types)['params']['embeddings']['positions']['table'], np.float64)
+    angles = np.arange(12)[:, None] * 10000.0 ** (-np.arange(8) / 8)
+    np.testing.assert_allclose(table, 0.3 * 2**0.5 * np.concatenate([np.sin(angles), np.cos(angles)], 1), rtol=1e-5)
+    near = table @ table.T
+    for distance in range(12):
+        np.testing.assert_allclose(np.diagonal(near, distance), near[0, distance], rtol=1e-5)
+    assert np.sqrt(np.mean(table**2)) == pytest.approx(0.3, rel=1e-5)
+    random = np.asarray(born(make(INFO, **TINY), tokens, types)['params']['embeddings']['positions']['table'])
+    assert np.ptp(np.diagonal(random @ random.T)) > 0.1
+    with pytest.raises(UserError, match='position_init'):
+        make(INFO, **TINY | {'position_init': 'waves'})

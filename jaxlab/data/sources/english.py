@@ -1,5 +1,5 @@
-"""The English that every machine already has: the prose of the docstrings of Python's standard library, and the topics
-that the interpreter's help explains.
+"""The English that every machine already has: the prose of the docstrings and comments of Python's standard library,
+and the topics that the interpreter's help explains.
 
 A document is a module of the library, or a topic. Examples of code, tables and grammars are left out, by paragraphs:
 what counts as prose is mostly words.
@@ -21,6 +21,7 @@ from jaxlab.messages import say
 
 TOPICS = 'pydoc_data/topics.py'
 LEAST_WORDS = 3  # of a paragraph
+LEAST_WORDS_OF_COMMENT = 6  # shorter ones are labels, and code that is switched off
 LEAST_LETTERS = 0.8  # the share of its characters that are letters, spaces and the marks of sentences
 
 
@@ -65,7 +66,7 @@ def texts(files: tuple[File, ...]) -> list[tuple[str, bool, str]]:
             for name, text in topics(file.path).items():
                 found[f'{TOPICS}/{name}'] = [paragraph for paragraph in paragraphs(text)]
         else:
-            found[file.name] = [one for text in docstrings(file.path) for one in paragraphs(text)]
+            found[file.name] = list(prose(file.path))
 
     def is_held_out(name: str) -> bool:
         return one_in_twenty(name if name.startswith(TOPICS) else module(name))
@@ -79,14 +80,36 @@ def texts(files: tuple[File, ...]) -> list[tuple[str, bool, str]]:
     return [(name, is_held_out(name), kept[name]) for name in sorted(kept) if kept[name]]
 
 
-def docstrings(path: Path) -> Iterator[str]:
-    """Yields the docstrings of a file, in the order in which they stand there."""
-    tree = ast.parse(path.read_bytes())
+def prose(path: Path) -> Iterator[str]:
+    """Yields the paragraphs of a file's docstrings and comments, in the order in which they stand there."""
+    source = path.read_bytes()
+    tree = ast.parse(source)
     kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
-    for node in sorted(nodes, key=lambda node: getattr(node, 'lineno', 0)):
-        if text := ast.get_docstring(node):
-            yield text
+    found = [
+        (node.body[0].lineno, LEAST_WORDS, text)
+        for node in ast.walk(tree)
+        if isinstance(node, kinds) and (text := ast.get_docstring(node))
+    ]
+    found += [(line, LEAST_WORDS_OF_COMMENT, text) for line, text in comments(source, tree)]
+    for _, least, text in sorted(found):
+        yield from paragraphs(text, least)
+
+
+def comments(source: bytes, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yields (number of its first line, text) of each block of lines that are nothing but a comment."""
+    quoted: set[int] = set()  # lines of a string may begin with # as well
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and node.end_lineno:
+            quoted.update(range(node.lineno + 1, node.end_lineno + 1))
+    block: list[str] = []
+    lines = [*source.decode('utf-8', errors='replace').split('\n'), '']
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if text.startswith('#') and number not in quoted:
+            block.append(text.lstrip('#'))
+        elif block:
+            yield number - len(block), '\n'.join(block)
+            block = []
 
 
 def topics(path: Path) -> dict[str, str]:
@@ -98,12 +121,12 @@ def topics(path: Path) -> dict[str, str]:
     return {}
 
 
-def paragraphs(text: str) -> Iterator[str]:
+def paragraphs(text: str, least_words: int = LEAST_WORDS) -> Iterator[str]:
     """Yields the paragraphs of a text that are prose, each with one space between two words."""
     for paragraph in re.split(r'\n\s*\n', inspect.cleandoc(text)):
         words = paragraph.split()
         line = ' '.join(words)
         letters = len(re.findall(r'[A-Za-z ,.;:\'-]', line))
         code = re.search(r'>>>|^\s*\.\.\. |::=|\*{4}|={4}|-{4}|~{4}', paragraph)
-        if len(words) >= LEAST_WORDS and not code and letters >= LEAST_LETTERS * len(line):
+        if len(words) >= least_words and not code and letters >= LEAST_LETTERS * len(line):
             yield line
