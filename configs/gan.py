@@ -65,9 +65,9 @@ def tiny(c: ConfigDict) -> None:
 
 
 def mnist(c: ConfigDict) -> None:
-    """28 × 28 pixels, 60,000 pictures: half an hour on two cores by the time of a step; not run to its end yet."""
+    """28 × 28 pixels, 60,000 pictures: within half an hour on two cores."""
     default(c)
-    c.steps = 12_000
+    c.steps = 8000
     c.data = spec('data.pictures', source=spec('data.sources.tfds', set='mnist'))
     c.model = spec('models.dcgan', noise=128, width=32)
     c.checkpoint.every = 1000

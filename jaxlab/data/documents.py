@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jaxlab.data.records import FEW, BadRecord, Omitted, Tolerance
 from jaxlab.errors import UserError
@@ -50,6 +51,7 @@ class Corpus:
       documents: reads the documents, always in the same order.
       skips: whether documents that cannot be read are left out; see `without_bad`.
       omitted: says which those are.
+      edition: of the way in which text is taken from the files: what was stored by another one is made anew.
     """
 
     name: str
@@ -58,6 +60,11 @@ class Corpus:
     documents: Callable[[], Iterator[Document]]
     skips: bool = False
     omitted: Callable[[], Omitted] = Omitted
+    edition: str = ''
+
+    def key(self) -> list[Any]:
+        """Returns what changes when the documents may have changed: what is stored of them is found by it."""
+        return [self.edition, self.stamps()]
 
     def stamps(self) -> list[tuple[str, int, int]]:
         """Returns (path, size in bytes, time of change in nanoseconds) of every file: changes when a file changes."""

@@ -74,7 +74,7 @@ def store_of(corpus: Corpus, processor: Any) -> SentenceStore:
     Raises:
       UserError: a document cannot be read, or a part stays empty.
     """
-    key = [FORMAT, corpus.name, corpus.stamps(), corpus.skips, digest_of_assets(processor)]
+    key = [FORMAT, corpus.name, *corpus.key(), corpus.skips, digest_of_assets(processor)]
     return cached('sentences', key, partial(write_store, corpus, processor), open_store)
 
 

@@ -136,7 +136,7 @@ def processor_of(corpus: Corpus, node: ConfigDict) -> TextProcessor:
     def training_text() -> Iterator[str]:
         return (text for document in corpus.documents() if not document.held_out for text in document.pieces())
 
-    return learned(node, training_text, corpus.stamps())
+    return learned(node, training_text, corpus.key())
 
 
 def learned(node: ConfigDict, texts: Callable[[], Iterator[str]], made_from: Any) -> Any:

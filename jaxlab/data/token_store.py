@@ -79,7 +79,7 @@ def store_of(corpus: Corpus, processor: TextProcessor) -> TokenStore:
     Raises:
       UserError: a document cannot be read, a part stays empty, or the processor loses text.
     """
-    key = [FORMAT, corpus.stamps(), corpus.skips, digest_of_assets(processor)]
+    key = [FORMAT, *corpus.key(), corpus.skips, digest_of_assets(processor)]
     return cached('tokens', key, partial(write_store, corpus, processor), open_store)
 
 

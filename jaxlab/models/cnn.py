@@ -70,7 +70,7 @@ class CNN(nn.Module):
         for i, width in enumerate(self.widths):
             # On a tensor mesh two layers are a pair, as in an MLP: the channels between them are split.
             paired = i % 2 == 0 and i + 1 < len(self.widths)
-            inputs = 'channels' if i % 2 else 'embed' if i else 'conv_in'
+            inputs = 'channels' if i % 2 else 'embed' if i and paired else 'conv_in'
             axes = (inputs, 'channels' if paired else 'conv_out')
             layers.append(Layer(width, self.window, axes, self.norm, name=f'layer_{i}', **dtypes))
         self.layers = layers

@@ -25,6 +25,7 @@ ROWS, CLASSES, STEPS = 16, 5, 3
 INFO = {'shape': [9, 7, 3], 'classes': CLASSES}
 MODELS = {
     'cnn': ('cnn', dict(widths=(8, 16), dense=16, norm=True)),
+    'cnn of three': ('cnn', dict(widths=(8, 16, 8), dense=16)),
     'resnet, basic': ('resnet', dict(width=8, blocks=(1, 1), shortcut='A')),
     'resnet, bottleneck': ('resnet', dict(depth=50, width=8, blocks=(1,), stem='imagenet')),
     'vit': ('vit', dict(layers=1, width=16, heads=8, patch=1)),
@@ -40,7 +41,9 @@ MESHES = {
 
 
 # A stage of each kind cannot be left out of an EfficientNet, so the default tier has it on the mesh that has all axes.
-SLOW = {('efficientnet', mesh) for mesh in MESHES if mesh != 'data 2, fsdp 2, tensor 2'}
+SLOW = {
+    (name, mesh) for name in ('efficientnet', 'cnn of three') for mesh in MESHES if mesh != 'data 2, fsdp 2, tensor 2'
+}
 PAIRS = [
     pytest.param(name, mesh, marks=pytest.mark.slow if (name, mesh) in SLOW else ())
     for name in MODELS

@@ -48,6 +48,7 @@ def corpus() -> Corpus:
         rule=say('whole modules and topics with sha256(name) % 20 == 0'),
         files=files,
         documents=partial(documents, files),
+        edition='docstrings, comments, topics',
     )
 
 
