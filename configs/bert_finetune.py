@@ -47,7 +47,16 @@ def default(c: ConfigDict) -> None:
 def _small(head: str) -> ConfigDict:
     """The net of configs/bert_pretrain.py; it has never seen a text of more than 128 tokens."""
     return spec(
-        'models.bert', head=head, layers=4, width=256, heads=4, context=128, vocabulary_multiple=64, dropout=0.1
+        'models.bert',
+        head=head,
+        layers=3,
+        width=128,
+        heads=4,
+        context=128,
+        vocabulary_multiple=64,
+        dropout=0.1,
+        init_scale=0.06,
+        init='mimetic',
     )
 
 

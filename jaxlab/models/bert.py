@@ -29,7 +29,7 @@ from flax.typing import Dtype, Initializer
 from jaxlab.errors import UserError
 from jaxlab.models.arguments import above_zero, between, one_of, outputs, row, shares, words
 from jaxlab.models.vit import nearest_divisor
-from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, cudnn_refuses
+from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, cudnn_refuses, mimetic
 from jaxlab.nn.linear import Embedding, Linear
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm
@@ -157,7 +157,7 @@ class BERT(nn.Module):
     dropout: float
     attention: str
     init_scale: float
-    position_init: str
+    mimetic: bool
     scan: bool
     remat: str
     dtype: Dtype
@@ -169,11 +169,15 @@ class BERT(nn.Module):
         epsilon = self.norm_epsilon
         rows = -(-self.vocabulary // self.vocabulary_multiple) * self.vocabulary_multiple
         tables = rows, self.context, self.types, self.position_offset, self.width
-        position_init = sinusoidal(self.init_scale) if self.position_init == 'sinusoidal' else init
+        position_init, look_init = init, init
+        if self.mimetic:
+            position_init, look_init = sinusoidal(self.init_scale), mimetic(self.init_scale / 2)
         self.embeddings = Embeddings(*tables, epsilon, self.dropout, init, position_init, **dtypes)
 
         norm = partial(LayerNorm, epsilon, **dtypes)
-        heads = partial(Attention, self.heads, self.heads, kernel_init=init, out_init=init, **dtypes)
+        heads = partial(
+            Attention, self.heads, self.heads, kernel_init=init, out_init=init, look_init=look_init, **dtypes
+        )
         attention = partial(heads, implementation=self.attention)
         mlp = partial(MLP, self.mlp_width, self.activation, kernel_init=init, out_init=init, **dtypes)
         block = partial(Block, norm, attention, mlp, self.dropout, norm_first=False)
@@ -311,7 +315,7 @@ def make(
     dropout: float = 0.1,  # the part of what each half of a block adds that is dropped in training
     attention: str = 'auto',  # 'blocks' (XLA's), 'cudnn' (NVIDIA's kernel, for bfloat16), or which of them is fastest
     init_scale: float = 0.02,  # standard deviation of the initial weights
-    position_init: str = 'normal',  # the table of positions at first: 'normal' (BERT) or 'sinusoidal' (learns sooner)
+    init: str = 'normal',  # 'normal' (BERT), or 'mimetic': tokens look at neighbours and likes at first; learns sooner
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
     remat: str = 'none',  # 'none', 'dots' or 'full': what the backward pass computes again, to save memory
 ) -> BERT:
@@ -337,7 +341,7 @@ def make(
     one_of('activation', activation, ('gelu_exact', 'gelu'))
     one_of('head_activation', head_activation, ('tanh', 'relu'))
     one_of('attention', attention, ('auto', *IMPLEMENTATIONS))
-    one_of('position_init', position_init, ('normal', 'sinusoidal'))
+    one_of('init', init, ('normal', 'mimetic'))
     one_of('remat', remat, ('none', 'dots', 'full'))
     above_zero(norm_epsilon=norm_epsilon, init_scale=init_scale)
     shares(dropout=dropout)
@@ -374,7 +378,7 @@ def make(
         dropout=dropout,
         attention=attention,
         init_scale=init_scale,
-        position_init=position_init,
+        mimetic=init == 'mimetic',
         scan=scan,
         remat=remat,
         dtype=dtype,

@@ -172,12 +172,26 @@ def attend(q: jax.Array, *parts: tuple[jax.Array, jax.Array, jax.Array]) -> jax.
     return mean.astype(q.dtype).reshape(b, n, t, width)
 
 
+def mimetic(noise: float) -> Initializer:
+    """Returns an initializer of the matrices of queries and of keys [d n·k] that lets every token look at its like.
+
+    Both are 0.8 times the identity, and some noise, with standard deviation `noise`: so what a token looks for is what
+    it is (Trockman & Kolter 2023). Where positions are waves (`position.sinusoidal`), its like are its neighbours, in
+    the first heads more than in the last.
+    """
+
+    def init(key: jax.Array, shape: tuple[int, int], dtype: Dtype = jnp.float32) -> jax.Array:
+        return 0.8 * jnp.eye(*shape, dtype=dtype) + noise * jax.random.normal(key, shape, dtype)
+
+    return init
+
+
 class Attention(nn.Module):
     """Self-attention with its four projections.
 
     `kv_heads` below `heads` is grouped-query attention. `rotary` turns queries and keys by position. `head_width` 0 is
     d / heads. `causal` says that masks let nobody look ahead, which saves nearly half of the work. `implementation` is
-    that of `attention`; with a cache it is ours.
+    that of `attention`; with a cache it is ours. `look_init` is that of queries and keys, where theirs is another.
     """
 
     heads: int
@@ -191,6 +205,7 @@ class Attention(nn.Module):
     causal: bool = False
     implementation: str = 'auto'
     head_width: int = 0
+    look_init: Initializer | None = None
 
     @nn.compact
     def __call__(
@@ -209,14 +224,15 @@ class Attention(nn.Module):
         b, t, d = x.shape
         linear = partial(Linear, dtype=self.dtype, param_dtype=self.param_dtype)
 
-        def project(name: str, heads: int, axis: str) -> jax.Array:
+        def project(name: str, heads: int, axis: str, init: Initializer) -> jax.Array:
             features = heads * (self.head_width or d // self.heads)  # the heads side by side: one 2-D matrix product
-            y = linear(features, ('embed', axis), axis if self.bias else '', self.kernel_init, name=name)(x)
+            y = linear(features, ('embed', axis), axis if self.bias else '', init, name=name)(x)
             return constrain(y.reshape(b, t, heads, -1).swapaxes(1, 2), 'batch', 'heads', 'length', None)
 
-        q = project('query', self.heads, 'heads')
-        k = project('key', self.kv_heads, 'kv_heads')
-        v = project('value', self.kv_heads, 'kv_heads')
+        look_init = self.look_init or self.kernel_init
+        q = project('query', self.heads, 'heads', look_init)
+        k = project('key', self.kv_heads, 'kv_heads', look_init)
+        v = project('value', self.kv_heads, 'kv_heads', self.kernel_init)
         if self.rotary:
             q, k = rotate(q, positions, self.rotary), rotate(k, positions, self.rotary)
         if self.is_mutable_collection(WEIGHTS) and not self.is_initializing():

@@ -82,8 +82,10 @@ def rotate(x: jax.Array, positions: jax.Array, rotary: Rotary = Rotary()) -> jax
 
 
 def sinusoidal(scale: float) -> Initializer:
-    """Returns an initializer of tables of positions [t d]: the waves of Vaswani et al. 2017, with root mean square
-    `scale`.
+    """Returns an initializer of tables of positions [t d]: the waves of Vaswani et al. 2017.
+
+    Their root mean square is `scale`. The two waves of a frequency stand side by side, the fastest first: of several
+    heads that share the columns, the first have the fast ones.
 
     Rows that are a fixed number of places apart are a fixed rotation apart: a layer that looks at the token before
     learns that one rotation, where among random rows it would learn every place by itself.
@@ -93,7 +95,7 @@ def sinusoidal(scale: float) -> Initializer:
         rows, width = shape
         half = -(-width // 2)
         angles = jnp.arange(rows)[:, None] * 10000.0 ** (-jnp.arange(half) / half)
-        waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :width]
+        waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=2).reshape(rows, -1)[:, :width]
         return (2**0.5 * scale * waves).astype(dtype)
 
     return init

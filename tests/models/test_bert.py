@@ -9,6 +9,7 @@ import pytest
 
 from jaxlab.errors import UserError
 from jaxlab.models.bert import HEADS, make
+from jaxlab.nn.attention import weights_of
 from jaxlab.parallel import layout
 
 INFO = {'vocabulary': 40, 'length': 12, 'classes': 3, 'types': 2}
@@ -160,18 +161,31 @@ def test_other_data_and_longer_rows():
     assert np.isnan(model.apply(born(model, *batch()), np.full((1, 3), 40, np.int32))).any(), 'a token beyond the table'
 
 
-def test_positions_may_begin_as_waves():
-    """What stands k places on is one rotation away, wherever one stands; and the table is as large as a random one."""
+def test_a_mimetic_start_lets_every_token_look_at_its_neighbours_and_likes():
+    """What stands k places on is one rotation away, wherever one stands; and queries find what is like them."""
     tokens, types, _ = batch(1)
-    model = make(INFO, **TINY | {'position_init': 'sinusoidal'})
-    table = np.asarray(born(model, tokens, types)['params']['embeddings']['positions']['table'], np.float64)
+    model = make(INFO, **TINY | {'init': 'mimetic'})
+    variables = born(model, tokens, types)
+    table = np.asarray(variables['params']['embeddings']['positions']['table'], np.float64)
     angles = np.arange(12)[:, None] * 10000.0 ** (-np.arange(8) / 8)
-    np.testing.assert_allclose(table, 0.3 * 2**0.5 * np.concatenate([np.sin(angles), np.cos(angles)], 1), rtol=1e-5)
+    np.testing.assert_allclose(table[:, ::2], 0.3 * 2**0.5 * np.sin(angles), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(table[:, 1::2], 0.3 * 2**0.5 * np.cos(angles), rtol=1e-5, atol=1e-6)
     near = table @ table.T
     for distance in range(12):
-        np.testing.assert_allclose(np.diagonal(near, distance), near[0, distance], rtol=1e-5)
+        np.testing.assert_allclose(np.diagonal(near, distance), near[0, distance], rtol=1e-4, atol=1e-6)
     assert np.sqrt(np.mean(table**2)) == pytest.approx(0.3, rel=1e-5)
-    random = np.asarray(born(make(INFO, **TINY), tokens, types)['params']['embeddings']['positions']['table'])
-    assert np.ptp(np.diagonal(random @ random.T)) > 0.1
-    with pytest.raises(UserError, match='position_init'):
-        make(INFO, **TINY | {'position_init': 'waves'})
+    for name in ('query', 'key'):
+        kernel = variables['params']['stack']['layer_0']['attention'][name]['kernel']
+        assert np.diagonal(kernel).mean() == pytest.approx(0.8, abs=0.2)
+        assert np.std(kernel - 0.8 * np.eye(16)) == pytest.approx(0.15, rel=0.2)
+    at = np.arange(12)
+    distance = np.abs(at[:, None] - at)
+    alike = np.full((1, 12), 7, np.int32)
+    looks = {}
+    for init in ('mimetic', 'normal'):
+        wide = make(INFO, **TINY | {'width': 64, 'init': init, 'init_scale': 0.06})
+        first = weights_of(wide, born(wide, alike), alike)[0][0, 0]  # of the head with the fastest waves
+        looks[init] = first[distance == 1].mean() / first[distance > 3].mean()
+    assert looks['mimetic'] > 2 and looks['normal'] < 1.5
+    with pytest.raises(UserError, match='init'):
+        make(INFO, **TINY | {'init': 'waves'})
