@@ -47,7 +47,7 @@ def make(
       processor: text <-> tokens; a file of processors/ with special tokens.
       pairs: whether a row is two texts, of which the second follows the first or does not (BERT), or one (RoBERTa).
       hidden: the share of tokens that are to be told.
-      masked: the share of these that [MASK] stands for.
+      masked: the share of these that [MASK] (or <mask>) stands for.
       swapped: the share of these that another token stands for; the rest stays as it is.
       whole_words: whether words are hidden whole; else their pieces are, one by one.
       bad: what becomes of documents and rows that cannot be read: 'raise' (the first ends the run) or 'skip' (they are
@@ -77,7 +77,8 @@ def make(
     used: Any = known or processor_of(corpus, processor)
     if not hasattr(used, 'masked'):
         raise UserError(
-            'config.data.processor.name={name} has no token that hides others: wordpiece has one.', name=processor.name
+            'config.data.processor.name={name} has no token that hides others: wordpiece and roberta have.',
+            name=processor.name,
         )
     store = store_of(corpus, used)
     store.omitted.check(tolerated, corpus.name)  # it may have been stored when more was allowed
