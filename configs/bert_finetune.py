@@ -147,12 +147,12 @@ def question_answering_tiny(c: ConfigDict) -> None:
     c.evaluate.batches = 0  # an answer is marked when all windows of its text were looked at
 
 
-def _published(c: ConfigDict, head: str) -> None:
-    """BERT-base as it was published, and the recipe of the paper: three epochs, a small rate."""
-    c.init_from = 'hf:google-bert/bert-base-uncased'
+def _published(c: ConfigDict, head: str, source: str = 'hf:google-bert/bert-base-uncased', **others) -> None:
+    """A base as it was published, and the recipe of BERT's paper: three epochs, a small rate."""
+    c.init_from = source
     c.init_new_head = True
     c.epochs = 3.0
-    c.model = spec('models.bert', head=head, context=512)
+    c.model = spec('models.bert', head=head, context=512, **others)
     c.optimizer = spec(
         'optim.adamw', learning_rate=3e-5, weight_decay=0.01, schedule=spec('schedules.linear', warmup=500)
     )
@@ -165,6 +165,17 @@ def bert_base(c: ConfigDict) -> None:
     """Texts of your own, beginning with published weights."""
     texts(c)
     _published(c, 'classes')
+
+
+def roberta_base(c: ConfigDict) -> None:
+    """Likewise, with RoBERTa's weights and words; DistilRoBERTa: --config.model.layers=6 --config.init_from=…
+
+    For tags or answers: --config.model.head=tokens --config.task.name=tagging --config.data.name=tagging …
+    """
+    texts(c)
+    c.data.processor = spec('data.processors.roberta')
+    shape = dict(types=1, position_offset=2, pooler=False, norm_epsilon=1e-5)
+    _published(c, 'classes', 'hf:FacebookAI/roberta-base', **shape)
 
 
 def squad(c: ConfigDict) -> None:
@@ -185,5 +196,6 @@ SIZES = {
     'question_answering': question_answering,
     'question_answering_tiny': question_answering_tiny,
     'bert_base': bert_base,
+    'roberta_base': roberta_base,
     'squad': squad,
 }

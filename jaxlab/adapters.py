@@ -2,6 +2,7 @@
 
     --config.init_from=runs/transformer-1a2b3c4d --config.adapters.rank=4
     --config.adapters.patterns='(".*attention/(query|value)/",)'          # as in the paper: these alone
+    --config.adapters.dropout=0.1                                         # of what an adapter sees, in training alone
 
 The weights that `config.init_from` names are an argument of the step, read from there whenever the run starts or goes
 on. State, checkpoints and optimizer have the adapters alone and, with `config.init_new_head`, the new last layer.
@@ -27,7 +28,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from jaxlab.errors import UserError
-from jaxlab.nn.adapter import SCALE, A, B, adapted
+from jaxlab.nn.adapter import DROPOUT, SCALE, A, B, adapted, no_dropout
 from jaxlab.optim import is_matrix
 from jaxlab.parallel import layout
 from jaxlab.parameter_groups import split
@@ -86,7 +87,7 @@ class Frozen:
 
     Attributes:
       base: parameters, as the task's `init` gives them, without those that are trained whole.
-      scales: the factor of each adapter.
+      scales: the factor of each adapter, and the share of its inputs that are dropped, where some are.
       shardings: of both, in one tree.
     """
 
@@ -133,7 +134,8 @@ def draw(config: ConfigDict, task: Task, boxed: Tree, mesh: jax.sharding.Mesh, h
       head: the name of the last layer, which is trained whole where `config.init_new_head`.
 
     Raises:
-      UserError: a pattern is no regular expression, or matches nothing that could have an adapter.
+      UserError: a pattern is no regular expression, or matches nothing that could have an adapter; or inputs are to be
+        dropped of one that has none.
     """
     node = config.adapters
     if not node.rank:
@@ -146,9 +148,14 @@ def draw(config: ConfigDict, task: Task, boxed: Tree, mesh: jax.sharding.Mesh, h
     if not chosen:
         raise UserError('config.adapters.patterns=(): with config.adapters.rank=0 nothing has an adapter.')
     scales = {}
-    for name in chosen:
+    for name in sorted(chosen):
         layers = shapes[name].shape[: names[name].count('layers')]
         scales[name + SCALE] = np.full(layers, node.alpha / node.rank, shapes[name].dtype)
+        own = names[name][len(layers) :]
+        if node.dropout and own[-2] not in LOOKED_UP:
+            if len(own) > 2 or len(task.phases) > 1:
+                raise no_dropout(name)
+            scales[name + DROPOUT] = np.full(layers, node.dropout, shapes[name].dtype)
     base = {name: shapes[name] for name in shapes if name not in kept}
     of_base = {name: names[name] for name in base}
     tree, of_tree = unflatten_dict(base | scales, sep='/'), unflatten_dict(of_base | dict.fromkeys(scales, ()), sep='/')
@@ -196,7 +203,7 @@ def merged(base: Tree, beside: Tree) -> Tree:
     for name, leaf in flat.items():
         if name + A in flat:
             found[name] = adapted(leaf, flat[name + A], flat[name + B], flat[name + SCALE])
-        elif not name.endswith((A, B, SCALE)):
+        elif not name.endswith((A, B, SCALE, DROPOUT)):
             found[name] = leaf
     return unflatten_dict(found, sep='/')
 

@@ -57,6 +57,7 @@ def experiment() -> ConfigDict:
             'adapters': {  # LoRA: what `init_from` names stays as it is, and narrow matrices beside its own learn
                 'rank': 0,  # their inner width; 0: there are none, and all parameters learn
                 'alpha': 16.0,  # what they add is multiplied by alpha / rank
+                'dropout': 0.0,  # the part of what they see that is dropped in training; tables drop none
                 'patterns': ('.*',),  # which matrices and tables have one: regular expressions that names begin with
             },
             'epochs': 0.0,  # times through the training part; above 0, it says how many `steps` there are
@@ -377,6 +378,11 @@ def check(config: ConfigDict) -> ConfigDict:
     if config.adapters.alpha <= 0:
         raise UserError(
             'config.adapters.alpha={alpha}: more than 0 is wanted, such as 16.', alpha=config.adapters.alpha
+        )
+    if not 0 <= config.adapters.dropout < 1:
+        raise UserError(
+            'config.adapters.dropout={dropout}: at least 0 and below 1 is wanted, such as 0.1.',
+            dropout=config.adapters.dropout,
         )
     if config.adapters.rank and not config.init_from:
         raise UserError(

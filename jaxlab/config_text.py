@@ -330,5 +330,6 @@ def _what(config: ConfigDict) -> dict[str, Any]:
     what = {key: config[key] for key in IDENTITY if key in config}
     what |= {key: config[key] for key in ('init_from', 'init_new_head') if config.get(key)}
     if config.adapters.rank:
-        what['adapters'] = config.adapters
+        of = config.adapters  # without dropout it is what it was before there was any
+        what['adapters'] = ConfigDict({key: of[key] for key in of if key != 'dropout' or of[key]})
     return what | ({'batch_size': 'all'} if config.full_batch else {})

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxlab import adapters, certificate, hub
+from jaxlab import adapters, certificate
 from jaxlab import config as configs
 from jaxlab.blueprint import HEAD, Blueprint
 from jaxlab.errors import UserError
@@ -31,6 +31,7 @@ from jaxlab.trust import mismatch, place
 
 FEW = 10  # names that a line lists at most
 POOLER = 'pooler'  # and what stands before some heads of a model, and not before others
+ENCODERS = ('wordpiece', 'roberta')  # processors of which weights bring one along
 PADDING = 512  # rows that a published table of tokens may have beyond its vocabulary, to be round
 
 
@@ -220,26 +221,32 @@ def check_words(config: ConfigDict, processor: Any) -> None:
     words: Any = processor if hasattr(processor, 'masked') else getattr(processor, 'tokenizer', None)
     if not config.init_from or not hasattr(words, 'masked'):
         return
-    from jaxlab.data.processors import wordpiece
+    from jaxlab.data import vocabulary_files
 
-    here = is_workdir(config.init_from)
-    folder = str(place.of(config.init_from) / 'processor') if here else config.init_from
-    there = any((Path(folder).expanduser() / name).is_file() for name in wordpiece.FILES)
-    if not (there or hub.is_of_hub(folder)):
+    folder = words_of(config.init_from)
+    if not (kind := vocabulary_files.kind_of(folder)):
         return
-    theirs, ours = wordpiece.make(list, path=folder).tokenizer.get_vocab(), words.tokenizer.get_vocab()
+    makes = configs.module('data.processors', kind).make
+    theirs, ours = makes(list, path=folder).tokenizer.get_vocab(), words.tokenizer.get_vocab()
     if theirs == ours:
         return
     word = min(theirs.items() ^ ours.items(), key=lambda item: (item[1], item[0]))[0]
     raise UserError(
         'config.init_from={source} knows other words than config.data.processor makes: "{word}" is token {theirs}'
-        ' there, and {ours} here.\nTake its own: --config.data.processor.path={folder}',
+        ' there, and {ours} here.\nTake its own: --config.data.processor.name={kind}'
+        ' --config.data.processor.path={folder}',
         source=config.init_from,
         word=word,
         theirs=theirs.get(word, say('none')),
         ours=ours.get(word, say('none')),
+        kind=kind,
         folder=folder,
     )
+
+
+def words_of(source: str) -> str:
+    """Returns where the words lie that weights know: a folder, or a repository of the hub."""
+    return str(place.of(source) / 'processor') if is_workdir(source) else source
 
 
 def _check_certificate(config: ConfigDict, task: Any, found: Tree, record: certificate.Certificate | None) -> None:
@@ -309,8 +316,14 @@ def with_preprocessing(config: ConfigDict) -> ConfigDict:
     """
     if config.init_from and config.data.get('processor', {}).get('path') == '':
         config = config.copy_and_resolve_references()
-        here = is_workdir(config.init_from)
-        config.data.processor.path = str(place.of(config.init_from) / 'processor') if here else config.init_from
+        folder = words_of(config.init_from)
+        if config.data.processor.name in ENCODERS:  # whichever of them: the weights know the words of one
+            from jaxlab.data import vocabulary_files
+
+            if (kind := vocabulary_files.kind_of(folder)) not in ('', config.data.processor.name):
+                with config.unlocked():
+                    config.data.processor = configs.spec(f'data.processors.{kind}')
+        config.data.processor.path = folder
     if not config.init_from or is_workdir(config.init_from) or 'size' not in config.data.get('processor', {}):
         return config
     from jaxlab.pretrained import find, preprocessor

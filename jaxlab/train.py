@@ -125,7 +125,7 @@ def train(
         peak = mesh.size * devices.peak(mesh.devices.flat[0].device_kind, dtypes(config.precision)[0].name)
         expected = memory.expected(largest, state_bytes, config, layout.batch_shards(mesh))
         run.compiled.set_result(compiled := Compiled(seconds, work, peak, expected))
-        meter = Meter(config, data.info, start, compiled)
+        meter = Meter(config, data.info, start, compiled, data.width)
 
         evaluate = make_evaluate(task, scores, config.accumulate)
         place = partial(layout.place, shardings=layout.batch_sharding(mesh))
@@ -142,7 +142,7 @@ def train(
                 nans.look(n, terms)
             numbers.check(n, terms, config.numbers.patience)
             if due(n, config.log.every):
-                tell(n, meter.row(n, terms) | data.row(n + offset))
+                tell(n, meter.row(n, terms, offset) | data.row(n + offset))
 
         @ledger.of('observe')
         def tell(n: int, row: dict[str, float]) -> None:

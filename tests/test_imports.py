@@ -53,8 +53,11 @@ LAZY |= {'PIL', 'safetensors', 'huggingface_hub'}
 NEVER = {'tensorflow', 'torch', 'transformers'}
 THE_ORIGINAL = {'original.py': {'torch', 'transformers'}}  # runs what ours is compared with, where somebody asks for it
 # What must: the processors that are made of it, which are themselves imported when a config names them.
-PROCESSORS = {'bpe', 'published', 'wordpiece'}
-AT_THE_TOP = {'tokenizers': {'data/byte_level.py', *(f'data/processors/{name}.py' for name in PROCESSORS)}}
+PROCESSORS = {'bpe', 'published', 'roberta', 'wordpiece'}
+BEHIND = {
+    f'data/{name}.py' for name in ('byte_level', 'byte_fallback', 'encoder_tokens', 'vocabulary_files')
+}  # what these are made of
+AT_THE_TOP = {'tokenizers': {*BEHIND, *(f'data/processors/{name}.py' for name in PROCESSORS)}}
 
 
 def room(file):

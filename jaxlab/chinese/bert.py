@@ -7,8 +7,11 @@ TABLE: dict[str, str] = {
     # --- wordpiece ---
     'accents="{name}": {alternatives}': 'accents="{name}"：没有这种处理方式；{alternatives}',
     'vocabulary={vocabulary}: at least 64 pieces are wanted.': 'vocabulary={vocabulary}：至少要有 64 个词片。',
-    'path: "{path}" has no token "{token}", and a WordPiece vocabulary has one.{nearest}': (
-        'path：“{path}”里没有词元“{token}”，而 WordPiece 词表必须有它。{nearest}'
+    'path: "{path}" has no token "{token}", and a vocabulary of {kind} has one.{nearest}': (
+        'path：“{path}”里没有词元“{token}”，而 {kind} 的词表必须有它。{nearest}'
+    ),
+    'path: "{path}" cuts texts into words in a way of its own, and not as RoBERTa.': (
+        'path：“{path}”用自己的方式把文本切成词，而不是 RoBERTa 的方式。'
     ),
     'path: there is no vocab.txt and no tokenizer.json at "{path}".': (
         'path：“{path}”处既没有 vocab.txt，也没有 tokenizer.json。'
@@ -33,8 +36,8 @@ TABLE: dict[str, str] = {
     'masked={masked} and swapped={swapped} are shares of the same tokens: together at most 1.': (
         'masked={masked} 和 swapped={swapped} 是同一批词元的比例：合起来至多为 1。'
     ),
-    'config.data.processor.name={name} has no token that hides others: wordpiece has one.': (
-        'config.data.processor.name={name} 没有用来遮盖其他词元的词元：wordpiece 有。'
+    'config.data.processor.name={name} has no token that hides others: wordpiece and roberta have.': (
+        'config.data.processor.name={name} 没有用来遮盖其他词元的词元：wordpiece 和 roberta 有。'
     ),
     'config.data.path: no document of {corpus} has two sentences.': (
         'config.data.path：{corpus}中没有一个文档含两个句子。'
@@ -44,7 +47,7 @@ TABLE: dict[str, str] = {
     ' config.data.pairs=True.': (
         'config.model.next_sentence=True，而这些数据每行只有一段文本：请把它设为 False，或设 config.data.pairs=True。'
     ),
-    '"{text}" has no gap: write [MASK] where a word is missing.': '“{text}”里没有空缺：请在缺词处写上 [MASK]。',
+    '"{text}" has no gap: write {name} where a word is missing.': '“{text}”里没有空缺：请在缺词处写上 {name}。',
     'the text takes {count} tokens, and the model reads {context}.': (
         '这段文本有 {count} 个词元，而模型只读 {context} 个。'
     ),
@@ -53,6 +56,11 @@ TABLE: dict[str, str] = {
     ),
     # --- published ---
     'config.json: {key}={value}, and our BERT has {wanted}.': 'config.json：{key}={value}，而我们的 BERT 是 {wanted}。',
+    'config.model.types={types}: transformers tells a model with these words, which are those of RoBERTa, one type of'
+    ' tokens; train it with config.model.types=1.': (
+        'config.model.types={types}：这些词元是 RoBERTa 的，transformers 对使用它们的模型只给出一种词元类型；'
+        '请用 config.model.types=1 训练。'
+    ),
     # --- what a run begins with ---
     'nothing': '无',
     'none': '没有',
@@ -60,8 +68,10 @@ TABLE: dict[str, str] = {
         '从 {source} 开始；其中略去：{left}；这里新建：{new}'
     ),
     'config.init_from={source} knows other words than config.data.processor makes: "{word}" is token {theirs}'
-    ' there, and {ours} here.\nTake its own: --config.data.processor.path={folder}': (
+    ' there, and {ours} here.\nTake its own: --config.data.processor.name={kind}'
+    ' --config.data.processor.path={folder}': (
         'config.init_from={source} 的词与 config.data.processor 的不同：'
-        '“{word}”在那里的词元号：{theirs}，在这里：{ours}。\n请用它自己的：--config.data.processor.path={folder}'
+        '“{word}”在那里的词元号：{theirs}，在这里：{ours}。\n请用它自己的：--config.data.processor.name={kind}'
+        ' --config.data.processor.path={folder}'
     ),
 }

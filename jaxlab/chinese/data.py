@@ -123,8 +123,8 @@ TABLE: dict[str, str] = {
         '（--config.data.bad=skip 会略去其他行）'
     ),
     # --- processors ---
-    'vocabulary={vocabulary}: a byte-level vocabulary has at least 257 tokens.': (
-        'vocabulary={vocabulary}：字节级词表至少有 257 个词元。'
+    'vocabulary={vocabulary}: a byte-level vocabulary has at least {least} tokens.': (
+        'vocabulary={vocabulary}：字节级词表至少有 {least} 个词元。'
     ),
     'sample_bytes={value}: must be positive.': 'sample_bytes={value}：必须是正数。',
     'learning {tokens:,} tokens from {megabytes:.1f} MB of text': (

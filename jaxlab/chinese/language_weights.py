@@ -6,6 +6,14 @@ TABLE: dict[str, str] = {
     'rotary_fast={fast}: more than rotary_slow={slow} is wanted.': ('rotary_fast={fast}：应大于 rotary_slow={slow}。'),
     # --- pretrained/gpt.py ---
     'config.json: {key}={value}, and our GPT has {wanted}.': 'config.json：{key}={value}，而我们的 GPT 是 {wanted}。',
+    'config.json: {key}={value} changes all positions once a text is longer than {context} tokens, which our GPT does'
+    ' not. Up to there it is "default": write that in its place, and keep config.model.context within.': (
+        'config.json：{key}={value} 会在文本超过 {context} 个词元后改变所有位置，而我们的 GPT 不会。'
+        '在此长度以内它就是 "default"：请改写成它，并让 config.model.context 不超过该长度。'
+    ),
+    'config.json: {key}={value}, and our GPT has {wanted}: take a model whose positions are one of these.': (
+        'config.json：{key}={value}，而我们的 GPT 有 {wanted}：请选用位置编码属于其中之一的模型。'
+    ),
     '{field}={value}: the {name} of transformers has {wanted}, and no other.': (
         '{field}={value}：transformers 的 {name} 只有 {wanted}。'
     ),
@@ -20,10 +28,15 @@ TABLE: dict[str, str] = {
     ),
     # --- data/processors/published.py ---
     'path: "{source}" has no vocabulary: no {names}.': 'path：“{source}”没有词表：没有 {names}。',
-    'path: "{file}" is a vocabulary like that of Llama 2, which does not give every text back as it was (it writes'
-    ' spaces as ▁ and puts one before the text); byte-level ones are read: those of GPT-2 and Llama 3.': (
-        'path：“{file}”是 Llama 2 那样的词表，不能把每段文本原样还原（它把空格写作 ▁，并在文本前加一个）；'
-        '可以读取按字节的词表：GPT-2 和 Llama 3 的。'
+    'path: "{file}" does not give every text back as it was: with characters for tokens, spaces are wanted as ▁, with'
+    ' one before the text, as Llama 2 has them.': (
+        'path：“{file}”不能把每段文本原样还原：以字符为词元时，空格应写作 ▁，并在文本前加一个，如 Llama 2 那样。'
+    ),
+    'path: "{folder}" has its words in tokenizer.model alone, which is not read; put the tokenizer.json of the same'
+    ' model beside it (transformers writes one:'
+    ' AutoTokenizer.from_pretrained("{folder}").save_pretrained("{folder}")).': (
+        'path：“{folder}”的词表只有 tokenizer.model，不能读取；请把同一模型的 tokenizer.json 放在旁边（transformers'
+        ' 可以写出：AutoTokenizer.from_pretrained("{folder}").save_pretrained("{folder}")）。'
     ),
     # --- published.py, initial.py, experiment.py ---
     '"{source}": its config.json says model_type={kind}, and what can be asked as it is are {known}; others begin a'

@@ -24,6 +24,21 @@ def byte_of_character() -> dict[str, int]:
     return table | dict(zip(alphabet[len(table) :], others, strict=True))
 
 
+def bytes_of(tokenizer: Tokenizer, vocabulary: int, special: set[int]) -> list[bytes]:
+    """Returns the bytes of every token of a byte-level vocabulary: b'' for the special ones, those given among them."""
+    table = byte_of_character()
+    pieces = [b''] * vocabulary
+    added = tokenizer.get_added_tokens_decoder()
+    for token, id in tokenizer.get_vocab().items():
+        if id in special:
+            continue
+        if id in added:
+            pieces[id] = b'' if added[id].special else token.encode()
+        elif all(character in table for character in token):
+            pieces[id] = bytes(table[character] for character in token)
+    return pieces
+
+
 @dataclass(frozen=True)
 class ByteLevel:
     """Byte-pair tokens over bytes. See TextProcessor for the methods.
@@ -42,18 +57,14 @@ class ByteLevel:
         # Text that spells the name of a special token, "<|endoftext|>", is text. A tokenizer's file does not keep this.
         self.tokenizer.encode_special_tokens = True
 
+    @property
+    def lead(self) -> int:
+        return 0
+
     @cached_property
     def pieces(self) -> list[bytes]:
         """The bytes of every token: b'' for special tokens, which no text makes."""
-        table = byte_of_character()
-        pieces = [b''] * self.vocabulary
-        added = self.tokenizer.get_added_tokens_decoder()
-        for token, id in self.tokenizer.get_vocab().items():
-            if id in added:
-                pieces[id] = b'' if added[id].special else token.encode()
-            elif id != self.end_of_text and all(character in table for character in token):
-                pieces[id] = bytes(table[character] for character in token)
-        return pieces
+        return bytes_of(self.tokenizer, self.vocabulary, {self.end_of_text})
 
     @cached_property
     def token_bytes(self) -> np.ndarray:
@@ -65,6 +76,9 @@ class ByteLevel:
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
+
+    def encode_pieces(self, texts: Sequence[str], begins: Sequence[bool]) -> list[np.ndarray]:
+        return self.encode_batch(texts)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return b''.join(self.pieces[id] for id in ids if id < self.vocabulary)  # a model's table may have more rows
@@ -93,6 +107,14 @@ def published(tokenizer: Tokenizer, end_of_text: int, length: int) -> dict[str, 
     assert name is not None, f'token {end_of_text} of {tokenizer.get_vocab_size()}'
     tokenizer.add_special_tokens([name])  # one that was a token of the vocabulary alone is special from now on
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    return {
+        'tokenizer.json': tokenizer.to_str(pretty=True).encode(),
+        'tokenizer_config.json': described(name, length),
+    }
+
+
+def described(name: str, length: int) -> bytes:
+    """Returns a tokenizer_config.json: one special token, whose name is given, stands around texts."""
     about = {
         'tokenizer_class': 'PreTrainedTokenizerFast',
         'bos_token': name,
@@ -101,10 +123,7 @@ def published(tokenizer: Tokenizer, end_of_text: int, length: int) -> dict[str, 
         'model_max_length': length,
         'clean_up_tokenization_spaces': False,
     }
-    return {
-        'tokenizer.json': tokenizer.to_str(pretty=True).encode(),
-        'tokenizer_config.json': (json.dumps(about, indent=2) + '\n').encode(),
-    }
+    return (json.dumps(about, indent=2) + '\n').encode()
 
 
 END = '<|endoftext|>'

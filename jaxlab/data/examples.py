@@ -337,6 +337,7 @@ def of_rows(
         batches_per_epoch=len(numbers) / batch_size,
         skipped=losses.before,
         shapes=training.plan.shapes(longest) if training.plan else (),
+        width=training.plan.width if training.plan else None,
     )
 
 

@@ -117,7 +117,7 @@ class MaskedRows:
     @property
     def room(self) -> int:
         """How many tokens of a row are no special ones."""
-        return self.length - (3 if self.pairs else 2)
+        return self.length - self.processor.around(1 + self.pairs)
 
     @cached_property
     def anchors(self) -> np.ndarray:
@@ -195,14 +195,12 @@ class MaskedRows:
             first = max(first[0], first[1] - (self.room - least)), first[1]
             texts = self._tokens(first), self._tokens(following)
             tokens, types = self.processor.join(*texts, length=self.length)
-            separators = [int(np.argmax(types)) - 1]
         else:
             end = self.part.documents[self.document[anchor] + 1]
             whole = int(self.part.sentences[anchor]), int(self.part.sentences[end])
             tokens, types = self.processor.join(self._tokens(whole), length=self.length)
-            separators = []
         count = len(tokens)
-        ordinary = np.setdiff1d(np.arange(1, count - 1), separators)
+        ordinary = np.flatnonzero((tokens != self.processor.first) & (tokens != self.processor.separator))
         places = self.hiding.places(ordinary, self.processor.continues[tokens[ordinary]], draw)
         found['targets'][: len(places)] = tokens[places]
         found['places'][: len(places)] = places

@@ -51,7 +51,7 @@ def make(
       hidden: the share of tokens that are to be told, in training: 0.15 in the paper; with more a row teaches more, at
         nearly the same cost, and up to 0.4 models of little training get better by it (Wettig et al. 2022).
       hidden_held_out: that share in what is held out, so that all experiments answer the same.
-      masked: the share of these that [MASK] stands for.
+      masked: the share of these that [MASK] (or <mask>) stands for.
       swapped: the share of these that another token stands for; the rest stays as it is.
       whole_words: whether words are hidden whole; else their pieces are, one by one.
       bad: what becomes of documents and rows that cannot be read: 'raise' (the first ends the run) or 'skip' (they are
@@ -82,7 +82,8 @@ def make(
     used: Any = known or processor_of(corpus, processor)
     if not hasattr(used, 'masked'):
         raise UserError(
-            'config.data.processor.name={name} has no token that hides others: wordpiece has one.', name=processor.name
+            'config.data.processor.name={name} has no token that hides others: wordpiece and roberta have.',
+            name=processor.name,
         )
     store = store_of(corpus, used)
     store.omitted.check(tolerated, corpus.name)  # it may have been stored when more was allowed

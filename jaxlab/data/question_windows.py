@@ -54,7 +54,7 @@ class QuestionText:
     """A question and a text <-> rows of tokens; places in them <-> an answer.
 
     Attributes:
-      tokenizer: text <-> tokens; see `jaxlab.data.processors.wordpiece`.
+      tokenizer: text <-> tokens; see `jaxlab.data.encoder_tokens`.
       length: tokens of a row at most, special ones included.
       stride: how many tokens of the text a window begins after the one before.
       question: tokens of a question at most.
@@ -73,7 +73,7 @@ class QuestionText:
     def windows(self, question: np.ndarray, text: np.ndarray) -> list[Window]:
         """Returns the rows that show a text for a question, both int32 tokens: each token of the text is in one."""
         question = question[: self.question]
-        room = self.length - len(question) - 3
+        room = self.length - len(question) - self.tokenizer.around(2)
         found: list[Window] = []
         begin = 0
         while True:

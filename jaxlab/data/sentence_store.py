@@ -140,7 +140,8 @@ def write_store(corpus: Corpus, processor: Any, folder: Path) -> None:
     dtype = np.dtype(np.uint16 if processor.vocabulary <= 1 << 16 else np.uint32)
     parts = {held_out: _Writer(folder, name, dtype) for held_out, name in ((False, 'train'), (True, 'held_out'))}
     for group in _grouped(corpus):
-        encoded = processor.encode_batch([text for _, _, text in group])
+        # Where a token holds the space before its word, a sentence has one that is not the first of its document.
+        encoded = processor.encode_batch([text if begins else processor.space + text for _, begins, text in group])
         for (document, begins, text), ids in zip(group, encoded, strict=True):
             if begins:
                 fingerprint.update(hashlib.sha256(document.name.encode()).digest() + bytes([document.held_out]))

@@ -107,6 +107,7 @@ class HeldOutWindows:
       stride: 1..t.
       end_of_text: the token that begins and ends a document.
       token_bytes: int32 [vocabulary]: how many bytes each token stands for.
+      lead: how many bytes of the first token of a document are none of its text.
       losses: reads the rows, and counts those that cannot be read.
     """
 
@@ -117,6 +118,7 @@ class HeldOutWindows:
     stride: int
     end_of_text: int
     token_bytes: np.ndarray
+    lead: int = 0
     losses: Losses = field(default_factory=Losses)
 
     @cached_property
@@ -179,7 +181,7 @@ class HeldOutWindows:
             'positions': np.where(inside, column, 0).astype(np.int32),
             'segments': inside.astype(np.int32),
             'mask': mask.astype(np.float32),
-            'bytes': (self.token_bytes[targets] * mask).astype(np.float32),
+            'bytes': ((self.token_bytes[targets] - self.lead * (tokens == self.end_of_text)) * mask).astype(np.float32),
         }
         return only(good, batch)
 

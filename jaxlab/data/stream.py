@@ -46,6 +46,7 @@ class Data:
       batches_per_epoch: how many batches go once through the training part.
       skipped: n -> how many records of the batches before n could not be read, of those that this process read.
       shapes: where batches differ in shape, one of each, the largest first; else ().
+      width: where they do: n -> how many tokens a row of global batch n has, padding included; else None.
     """
 
     batch: Callable[[int], Batch]
@@ -58,6 +59,7 @@ class Data:
     tests: Mapping[str, Split] = field(default_factory=dict)
     skipped: Callable[[int], int] = lambda n: 0
     shapes: tuple[Batch, ...] = ()
+    width: Callable[[int], int] | None = None
 
     def largest(self) -> Batch:
         """Returns a batch of the largest shape that there is."""

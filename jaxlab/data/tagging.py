@@ -133,7 +133,7 @@ class TaggedText:
     """Words <-> a row of tokens; tags <-> their names.
 
     Attributes:
-      tokenizer: text <-> tokens; see `jaxlab.data.processors.wordpiece`.
+      tokenizer: text <-> tokens; see `jaxlab.data.encoder_tokens`.
       labels: names of the tags.
       length: tokens of a row at most, special ones included.
     """
@@ -179,10 +179,10 @@ class TaggedText:
         tokens: list[np.ndarray] = []
         targets: list[int] = []
         asked: list[bool] = []
-        starts, lost, room = [0], 0, self.length - 2
+        starts, lost, room = [0], 0, self.length - self.tokenizer.around(1)
         unknown = np.array([self.tokenizer.unknown], np.int32)  # of a word that has no tokens, such as a lone accent
         for one in sentences:
-            pieces = [found if len(found) else unknown for found in self.tokenizer.encode_batch(one.words)]
+            pieces = [found if len(found) else unknown for found in self.tokenizer.encode_words(one.words)]
             firsts = np.cumsum([0, *map(len, pieces)])[:-1]
             lost += int((firsts >= room).sum())
             joined, _ = self.tokenizer.join(np.concatenate(pieces), length=self.length)

@@ -75,7 +75,12 @@ def make(
     losses = Losses(tolerated)
     training = TrainingRows(store.train, seed=seed, losses=losses, **shape)
     windows = HeldOutWindows(
-        store.held_out, stride=stride or length, token_bytes=used.token_bytes, losses=Losses(tolerated), **shape
+        store.held_out,
+        stride=stride or length,
+        token_bytes=used.token_bytes,
+        lead=used.lead,
+        losses=Losses(tolerated),
+        **shape,
     )
     held_out = store.held_out.counts
     # As many targets as tokens: the end_of_text that begins a document is none, but one more closes it.

@@ -24,7 +24,7 @@ class LabelledText:
     """One text, or two, <-> a row of tokens; a class <-> its name.
 
     Attributes:
-      tokenizer: text <-> tokens; see `jaxlab.data.processors.wordpiece`.
+      tokenizer: text <-> tokens; see `jaxlab.data.encoder_tokens`.
       labels: names of the classes.
       length: tokens of a row at most, special ones included.
       pair: whether a row is two texts.
@@ -77,7 +77,7 @@ class LabelledText:
         found, starts, seconds, cut = [], [0], [], 0
         for one in zip(*encoded):
             tokens, types = self.tokenizer.join(*one, length=self.length)
-            cut += sum(map(len, one)) + len(one) + 1 > len(tokens)
+            cut += sum(map(len, one)) + self.tokenizer.around(len(one)) > len(tokens)
             found.append(tokens)
             starts.append(starts[-1] + len(tokens))
             seconds.append(len(types) - int(types.sum()))

@@ -143,9 +143,10 @@ def write_store(corpus: Corpus, processor: TextProcessor, folder: Path) -> None:
 
     with PartWriter(folder, 'train', dtype) as train, PartWriter(folder, 'held_out', dtype) as held_out:
         for group in grouped(pieces_of(corpus.documents(), fingerprint)):
-            for piece, ids in zip(group, processor.encode_batch([piece.text for piece in group]), strict=True):
+            encoded = processor.encode_pieces([piece.text for piece in group], [piece.begins for piece in group])
+            for piece, ids in zip(group, encoded, strict=True):
                 size = len(piece.text.encode())
-                if token_bytes[ids].sum() != size:
+                if token_bytes[ids].sum() != size + processor.lead * piece.begins:
                     raise UserError(
                         'config.data.processor: this vocabulary loses text of "{document}", so bits per byte would'
                         ' mean nothing.\nUse one that keeps every byte, such as --config.data.processor.name=bpe',

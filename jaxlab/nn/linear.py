@@ -35,10 +35,11 @@ class Linear(nn.Module):
         x = x.astype(self.dtype)
         if parts is not None and self.reparametrise is as_it_is:
             # x W + scale · (x A) B: nobody wants the gradient of W, so a third of the work of training is left out.
-            a, b, scale = (part.astype(self.dtype) for part in parts)
-            y = product(x, kernel.astype(self.dtype)) + scale * product(product(x, a), b)
+            a, b, scale = (part.astype(self.dtype) for part in parts[:3])
+            seen = adapter.dropped(self, x, parts.dropout)
+            y = product(x, kernel.astype(self.dtype)) + scale * product(product(seen, a), b)
         else:
-            kernel = kernel if parts is None else adapter.adapted(kernel, *parts)
+            kernel = kernel if parts is None else adapter.merged(self, 'kernel', kernel, parts)
             y = product(x, self.reparametrise(self, kernel).astype(self.dtype))
         if self.bias_axis:
             bias = parameter(self, 'bias', nn.initializers.zeros, (self.bias_axis,), shape[1:], self.param_dtype)

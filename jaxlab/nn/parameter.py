@@ -17,14 +17,17 @@ def parameter(
 
     `model.init` gives it in a box with `axes`, one name for each axis of `shape` (`nn.LogicallyPartitioned`): sharding,
     weight decay and Muon go by them. `jaxlab.parallel.layout` reads the names and drops the boxes.
+
+    Raises:
+      UserError: the adapter is to see a part of its inputs alone, and is none of a layer that shows it them.
     """
     value, parts = bare_parameter(module, name, init, axes, shape, dtype)
-    return value if parts is None else adapter.adapted(value, *parts)
+    return value if parts is None else adapter.merged(module, name, value, parts)
 
 
 def bare_parameter(
     module: nn.Module, name: str, init: Initializer, axes: tuple[str, ...], shape: tuple[int, ...], dtype: Dtype
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array] | None]:
+) -> tuple[jax.Array, adapter.Parts | None]:
     """Returns a parameter as `parameter` does, and its adapter beside it, for a layer that has a cheaper way to use the
     two; None where it has none."""
     assert len(axes) == len(shape), (name, axes, shape)

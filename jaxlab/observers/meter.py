@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -16,23 +16,40 @@ from jaxlab.task import Terms
 class Meter:
     """Reads the terms of steps, and measures the speed between two rows, without evaluation and samples."""
 
-    def __init__(self, config: ConfigDict, info: Mapping[str, Any], start: int, compiled: Compiled) -> None:
-        self._config, self._info, self._compiled = config, info, compiled
+    def __init__(
+        self,
+        config: ConfigDict,
+        info: Mapping[str, Any],
+        start: int,
+        compiled: Compiled,
+        width: Callable[[int], int] | None = None,
+    ) -> None:
+        """Starts at step `start`, of which the clock does not know when it ended.
+
+        Args:
+          config, info: of the experiment, and what its data say of themselves.
+          start: the step that it goes on from.
+          compiled: what a step is.
+          width: where batches differ in it: the number of a batch -> tokens of a row of it, padding included.
+        """
+        self._config, self._info, self._compiled, self._width = config, info, compiled, width
         self._step, self._time = start, math.nan  # nan: the first row's time is mostly compilation
 
     def start(self, n: int) -> None:
         """Starts the clock anew at step n, after something that is not training."""
         self._step, self._time = n, time.perf_counter()
 
-    def row(self, n: int, terms: Terms) -> dict[str, float]:
-        """Returns {'train/loss': …, …}. It reads from the devices: call it when the next step is under way."""
+    def row(self, n: int, terms: Terms, offset: int = 0) -> dict[str, float]:
+        """Returns {'train/loss': …, …} of step n, whose batch is n - 1 + offset. It reads from the devices: call it
+        when the next step is under way. Tokens are all places of a batch, padding included: what is computed."""
         row = of_terms(terms)
         now = time.perf_counter()
         seconds = (now - self._time) / max(n - self._step, 1)
         if seconds > 0:  # not nan
             row['train/examples_per_second'] = self._config.batch_size / seconds
-            if 'length' in self._info and self._compiled.flops:
-                row['train/tokens_per_second'] = self._config.batch_size * self._info['length'] / seconds
+            if 'length' in self._info:
+                tokens = self._config.batch_size * self._mean_width(n, offset)
+                row['train/tokens_per_second'] = tokens / seconds
             if flops := self._compiled.flops:
                 row['train/flops_per_second'] = flops / seconds
                 if self._compiled.peak:  # where it is not known, nothing is said
@@ -40,6 +57,13 @@ class Meter:
             row['train/seconds_left'] = seconds * (self._config.steps - n)
         self._step, self._time = n, now
         return row
+
+    def _mean_width(self, n: int, offset: int) -> float:
+        """Returns how many tokens a row of the batches since the row before had."""
+        if not self._width:
+            return self._info['length']
+        widths = [self._width(batch + offset) for batch in range(self._step, n)]
+        return sum(widths) / max(len(widths), 1)
 
 
 def of_terms(terms: Terms) -> dict[str, float]:

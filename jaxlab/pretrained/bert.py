@@ -307,6 +307,17 @@ def family_for(model: BERT) -> Family:
 
 
 def exported(model: BERT, processor: Any) -> Exported:
-    """Returns what an export of this model is; `processor` is that of its texts."""
+    """Returns what an export of this model is; `processor` is that of its texts.
+
+    Raises:
+      UserError: transformers has no such network, or would show it other types of tokens.
+    """
+    words = processor if hasattr(processor, 'types') else getattr(processor, 'tokenizer', None)
+    if model.types > getattr(words, 'types', model.types):
+        raise UserError(
+            'config.model.types={types}: transformers tells a model with these words, which are those of RoBERTa, one'
+            ' type of tokens; train it with config.model.types=1.',
+            types=model.types,
+        )
     labels = tuple(getattr(processor, 'labels', ())) if model.purpose in ('classes', 'tokens') else ()
     return Exported(family_for(model), config_of(model, labels), rows=model.vocabulary)

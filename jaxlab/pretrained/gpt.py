@@ -87,9 +87,18 @@ def _rotary(config: Mapping[str, Any], context: int) -> dict[str, Any]:
     """Returns our arguments for their "rope_parameters", or "rope_scaling" and "rope_theta" of before."""
     rope = dict(config.get(ROPE) or config.get('rope_scaling') or {})
     kind = rope.get('rope_type', rope.get('type', 'default'))
+    if kind == 'dynamic':
+        raise UserError(
+            'config.json: {key}={value} changes all positions once a text is longer than {context} tokens, which our'
+            ' GPT does not. Up to there it is "default": write that in its place, and keep config.model.context'
+            ' within.',
+            key=f'{ROPE}.rope_type',
+            value=kind,
+            context=context,
+        )
     if kind not in ('default', 'linear', 'llama3', 'yarn'):
         raise UserError(
-            'config.json: {key}={value}, and our GPT has {wanted}.',
+            'config.json: {key}={value}, and our GPT has {wanted}: take a model whose positions are one of these.',
             key=f'{ROPE}.rope_type',
             value=kind,
             wanted='default, linear, llama3, yarn',

@@ -72,14 +72,17 @@ class MaskedLanguageModel:
     def answer(
         self, params: Tree, extra: Tree, processor: Any, raw: str, top: int = 1
     ) -> list[list[tuple[str, float]]]:
-        """Returns what stands in each gap of a text, written [MASK]: its `top` likeliest tokens with probabilities.
+        """Returns what stands in each gap of a text, written [MASK] (of RoBERTa's words <mask>): its `top` likeliest
+        tokens with probabilities.
 
         Raises:
           UserError: the text has no gap, or is longer than the model's rows.
         """
-        pieces = [processor.encode(piece) for piece in raw.split('[MASK]')]
-        if len(pieces) == 1:
-            raise UserError('"{text}" has no gap: write [MASK] where a word is missing.', text=raw)
+        texts = raw.split(name := processor.name_of(processor.masked))
+        if len(texts) == 1:
+            raise UserError('"{text}" has no gap: write {name} where a word is missing.', text=raw, name=name)
+        # Where the space before a word is a part of its token, it is one of what is missing.
+        pieces = [processor.encode(text) for text in [*(text.rstrip() for text in texts[:-1]), texts[-1]]]
         gap = np.array([processor.masked], np.int32)
         joined = np.concatenate([part for piece in pieces for part in (piece, gap)][:-1])
         if (count := len(joined) + 2) > self.model.context:

@@ -71,7 +71,9 @@ def test_batches_are_as_long_as_the_bucket_of_their_longest_row(make):
         batch = data.batch(n)
         width = batch['tokens'].shape[1]
         assert width == batch['types'].shape[1] == next(edge for edge in (8, 16, 32) if edge >= batch['lengths'].max())
+        assert data.width(n) == width
         widths.append(width)
+    assert make(()).width is None
     assert set(widths) == {8, 16, 32} and widths != sorted(widths)
     assert np.mean(widths) < 0.75 * 32
 

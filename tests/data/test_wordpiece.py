@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from jaxlab.data import encoder_tokens
 from jaxlab.data.processors import wordpiece
 from jaxlab.errors import UserError
 
@@ -135,7 +136,7 @@ def test_two_texts_are_joined_and_shortened():
     for first in range(9):
         for second in range(9):
             for length in range(16):
-                kept = wordpiece.shortened(first, second, length)
+                kept = encoder_tokens.shortened(first, second, length)
                 assert sum(kept) == min(length, first + second) and kept[0] <= first and kept[1] <= second
 
 

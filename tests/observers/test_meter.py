@@ -53,6 +53,18 @@ def test_what_is_not_known_has_no_key(monkeypatch):
     assert not {'train/mfu', 'train/flops_per_second', 'train/tokens_per_second'} & row.keys()
 
 
+def test_tokens_of_batches_of_many_widths_are_counted(monkeypatch):
+    """Those of the ten batches between two rows, wherever a rollback has moved them."""
+    now = [50.0]
+    monkeypatch.setattr(time, 'perf_counter', lambda: now[0])
+    compiled = Compiled(1.0, 0, 0.0, Expected(0, 0, ''))
+    meter = Meter(CONFIG, {'length': 64}, 10, compiled, lambda n: 64 if n < 115 else 16)
+    meter.start(10)
+    now[0] += 2
+    found = meter.row(20, TERMS, offset=100)['train/tokens_per_second']
+    assert found == pytest.approx(32 * (5 * 64 + 5 * 16) / 2)
+
+
 @pytest.mark.parametrize('kind', ['cpu', 'stand-in'])
 def test_a_run(tmp_path, monkeypatch, kind):
     """On a CPU no MFU is written; on two devices of a kind whose peak is known, FLOPs/s over both peaks."""

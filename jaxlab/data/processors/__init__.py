@@ -9,7 +9,7 @@ import numpy as np
 
 
 class TextProcessor(Protocol):
-    """Text <-> tokens, without loss: the bytes of the tokens, joined, are the bytes of the text.
+    """Text <-> tokens, without loss: the bytes of the tokens, joined, are the bytes of the text, behind `lead` spaces.
 
     Implementations are frozen dataclasses. `encode` never makes the end-of-text token, whatever the text contains.
     """
@@ -29,12 +29,21 @@ class TextProcessor(Protocol):
         """int32 [vocabulary]: how many bytes of text each token stands for; 0 for end_of_text."""
         ...
 
+    @property
+    def lead(self) -> int:
+        """How many spaces the tokens of a text begin with that are none of the text."""
+        ...
+
     def encode(self, text: str) -> np.ndarray:
         """Returns the tokens of `text`, int32 [t]."""
         ...
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Returns the tokens of every text: `[encode(text) for text in texts]`, faster."""
+        ...
+
+    def encode_pieces(self, texts: Sequence[str], begins: Sequence[bool]) -> list[np.ndarray]:
+        """Returns the tokens of pieces of texts, of which some `begins` one, and the others go on with one."""
         ...
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:

@@ -1,6 +1,6 @@
 """Byte-pair tokens learned from the training part (Sennrich et al., 2016, over bytes as in GPT-2)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -27,9 +27,36 @@ def make(
     Raises:
       UserError: an argument is out of range.
     """
-    if vocabulary < 257:
+    tokenizer = learn(documents, vocabulary, sample_bytes, beside=1)
+    # End of text stands outside the tokenizer, behind its last token: text that spells its name cannot make it.
+    learned = tokenizer.get_vocab_size()
+    return ByteLevel(tokenizer, vocabulary=learned + 1, end_of_text=learned)
+
+
+def learn(
+    documents: Callable[[], Iterable[str]],
+    vocabulary: int,
+    sample_bytes: int,
+    special: Sequence[str] = (),
+    beside: int = 0,
+) -> Tokenizer:
+    """Returns byte-level pairs learned from documents.
+
+    Args:
+      documents: reads the text to learn from, in pieces.
+      vocabulary: how many tokens there will be at most, special ones included.
+      sample_bytes: learn from an even sample of about this much text, where there is more.
+      special: names of tokens that stand before all others.
+      beside: how many special tokens the tokenizer will not know of.
+
+    Raises:
+      UserError: an argument is out of range.
+    """
+    if vocabulary < (least := 256 + len(special) + beside):
         raise UserError(
-            'vocabulary={vocabulary}: a byte-level vocabulary has at least 257 tokens.', vocabulary=vocabulary
+            'vocabulary={vocabulary}: a byte-level vocabulary has at least {least} tokens.',
+            vocabulary=vocabulary,
+            least=least,
         )
     if sample_bytes < 1:
         raise UserError('sample_bytes={value}: must be positive.', value=sample_bytes)
@@ -40,12 +67,14 @@ def make(
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary - 1, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - beside,
+        special_tokens=list(special),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(texts, trainer)
-    # End of text stands outside the tokenizer, behind its last token: text that spells its name cannot make it.
-    learned = tokenizer.get_vocab_size()
-    return ByteLevel(tokenizer, vocabulary=learned + 1, end_of_text=learned)
+    return tokenizer
 
 
 def even_sample(texts: Iterable[str], size: int) -> list[str]:

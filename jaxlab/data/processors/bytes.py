@@ -18,6 +18,10 @@ class Bytes:
     end_of_text: int = 256
 
     @property
+    def lead(self) -> int:
+        return 0
+
+    @property
     def token_bytes(self) -> np.ndarray:
         return (np.arange(self.vocabulary) != self.end_of_text).astype(np.int32)
 
@@ -26,6 +30,9 @@ class Bytes:
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [self.encode(text) for text in texts]
+
+    def encode_pieces(self, texts: Sequence[str], begins: Sequence[bool]) -> list[np.ndarray]:
+        return self.encode_batch(texts)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return bytes(int(id) for id in ids if id != self.end_of_text)

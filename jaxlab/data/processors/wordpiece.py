@@ -4,196 +4,31 @@ The vocabulary is learned from the training part, or a published one: a vocab.tx
 tokenizer.json.
 """
 
-# t tokens of a text, v vocabulary
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from jaxlab import hub
-from jaxlab.data.documents import existing
-from jaxlab.data.processors import save_assets
+from jaxlab.data import vocabulary_files
+from jaxlab.data.encoder_tokens import CONTINUES, WordPiece, load
 from jaxlab.data.processors.bpe import even_sample
-from jaxlab.errors import UserError, alternatives, nearest
+from jaxlab.errors import UserError, alternatives
 from jaxlab.messages import say
 
-# The special tokens: our word, the key of transformers' tokenizer_config.json, and the name that BERT gave it.
-SPECIAL = {
-    'padding': ('pad_token', '[PAD]'),
-    'unknown': ('unk_token', '[UNK]'),
-    'first': ('cls_token', '[CLS]'),
-    'separator': ('sep_token', '[SEP]'),
-    'masked': ('mask_token', '[MASK]'),
+__all__ = ['load', 'make']
+
+# Its special tokens, by our words for them, as BERT names them.
+NAMES = {
+    'padding': '[PAD]',
+    'unknown': '[UNK]',
+    'first': '[CLS]',
+    'separator': '[SEP]',
+    'masked': '[MASK]',
 }
 ACCENTS = {'auto': None, 'strip': True, 'keep': False}
-FILES = ('vocab.txt', 'tokenizer.json')  # either is a published vocabulary
-CONTINUES = '##'  # what a piece that continues a word begins with
-
-
-@dataclass(frozen=True)
-class WordPiece:
-    """Text <-> pieces of words. What a text spells is text, also where it spells the name of a special token.
-
-    Not without loss: spaces, and with `lowercase` capitals and accents, are forgotten; a word that cannot be put
-    together of pieces becomes `unknown` as a whole.
-
-    Attributes:
-      tokenizer: of the `tokenizers` library.
-      vocabulary: how many tokens there are, special ones included.
-      padding: what stands behind the end of a text.
-      unknown: what stands for a word that has no pieces.
-      first: what stands before a text, [CLS].
-      separator: what stands behind each text, [SEP].
-      masked: what hides a token, [MASK].
-    """
-
-    tokenizer: Tokenizer
-    vocabulary: int
-    padding: int
-    unknown: int
-    first: int
-    separator: int
-    masked: int
-
-    def __post_init__(self) -> None:
-        self.tokenizer.encode_special_tokens = True  # a tokenizer's file does not keep this
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
-
-    @cached_property
-    def continues(self) -> np.ndarray:
-        """bool [v]: which tokens continue a word."""
-        found = np.zeros(self.vocabulary, bool)
-        for token, id in self.tokenizer.get_vocab().items():
-            found[id] = token.startswith(CONTINUES) and len(token) > len(CONTINUES)
-        return found
-
-    @cached_property
-    def special(self) -> np.ndarray:
-        """bool [v]: which tokens no text makes: the five, and other names in brackets ("[unused1]")."""
-        found = np.zeros(self.vocabulary, bool)
-        for token, id in self.tokenizer.get_vocab().items():
-            found[id] = len(token) > 2 and token[0] == '[' and token[-1] == ']'
-        found[list(self.numbers().values())[1:]] = True
-        return found
-
-    def encode(self, text: str) -> np.ndarray:
-        """Returns the tokens of `text`, int32 [t], without special ones around them."""
-        return self.encode_batch([text])[0]
-
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Returns the tokens of every text: `[encode(text) for text in texts]`, faster."""
-        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(encoding.ids, np.int32) for encoding in encodings]
-
-    def spans(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the tokens of `text`, int32 [t], and which characters of it each stands for, int32 [t 2]: begin, end.
-
-        The characters are text[begin:end], as they were before capitals and accents were forgotten.
-        """
-        encoding = self.tokenizer.encode(text, add_special_tokens=False)
-        return np.array(encoding.ids, np.int32), np.array(encoding.offsets, np.int32).reshape(-1, 2)
-
-    def join(
-        self, first: np.ndarray, second: np.ndarray | None = None, *, length: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns [CLS] first [SEP] or [CLS] first [SEP] second [SEP], and its types: 0, and 1 from `second` on.
-
-        What is too long loses its end, a token of the longer text at a time; where an odd number is left for two that
-        are both too long, the one that was longer has one more (the second, where neither was).
-
-        Args:
-          first: int32 [t], tokens without special ones.
-          second: likewise; None where there is one text.
-          length: how many tokens come back at most; 3 at least.
-
-        Returns:
-          tokens and types, int32 [t].
-        """
-        begin, end = [self.first], [self.separator]
-        if second is None:
-            kept = first[: max(length - 2, 0)]
-            tokens = np.concatenate([begin, kept, end]).astype(np.int32)
-            return tokens, np.zeros(len(tokens), np.int32)
-        lengths = shortened(len(first), len(second), max(length - 3, 0))
-        first, second = first[: lengths[0]], second[: lengths[1]]
-        tokens = np.concatenate([begin, first, end, second, end]).astype(np.int32)
-        types = np.arange(len(tokens)) >= len(first) + 2
-        return tokens, types.astype(np.int32)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Returns the text that the tokens stand for, without padding, [CLS] and [SEP]."""
-        silent = {self.padding, self.first, self.separator}
-        tokens = [self.tokenizer.id_to_token(int(id)) for id in ids if int(id) not in silent]
-        return decoders.WordPiece(prefix=CONTINUES, cleanup=True).decode([token or '' for token in tokens])
-
-    def name_of(self, token: int) -> str:
-        """Returns a token as the vocabulary has it: '##ing', '[CLS]'."""
-        return self.tokenizer.id_to_token(token) or ''
-
-    def numbers(self) -> dict[str, int]:
-        """Returns its fields that are numbers."""
-        return {name: getattr(self, name) for name in ('vocabulary', *SPECIAL)}
-
-    def assets(self) -> dict[str, bytes]:
-        """Returns the files it consists of: their names and what is in them."""
-        return {
-            'tokenizer.json': self.tokenizer.to_str().encode(),
-            'processor.json': json.dumps(self.numbers()).encode(),
-        }
-
-    def save(self, folder: Path) -> None:
-        """Writes the assets to a folder, where `load(folder)` reads them."""
-        save_assets(self.assets(), folder)
-
-    def published(self, length: int) -> dict[str, bytes]:
-        """Returns the files by which transformers makes this tokenizer, for texts of up to `length` tokens."""
-        tokens = {id: token for token, id in self.tokenizer.get_vocab().items()}
-        lines = [tokens.get(id, f'[gap{id}]') for id in range(self.vocabulary)]
-        normalizer = json.loads(self.tokenizer.to_str())['normalizer'] or {}
-        config: dict[str, Any] = {key: tokens[getattr(self, name)] for name, (key, _) in SPECIAL.items()}
-        config |= {
-            'tokenizer_class': 'BertTokenizer',
-            'model_max_length': length,
-            'do_lower_case': normalizer.get('lowercase', True),
-            'strip_accents': normalizer.get('strip_accents'),
-            'tokenize_chinese_chars': normalizer.get('handle_chinese_chars', True),
-        }
-        text = json.dumps(config, indent=2, ensure_ascii=False)
-        return {'vocab.txt': ''.join(f'{line}\n' for line in lines).encode(), 'tokenizer_config.json': text.encode()}
-
-
-def shortened(first: int, second: int, length: int) -> tuple[int, int]:
-    """Returns how many tokens of two texts are kept, so that they are at most `length` together."""
-    if first + second <= length:
-        return first, second
-    short, long = min(first, second), max(first, second)
-    short = min(short, length // 2)
-    long = min(long, length - short)
-    return (short, long) if first <= second else (long, short)
-
-
-def load(folder: Path) -> WordPiece:
-    """Returns what `WordPiece.save` wrote.
-
-    Raises:
-      ValueError, OSError: there is none, or it holds something else.
-    """
-    numbers = json.loads((folder / 'processor.json').read_text('utf-8'))
-    if not isinstance(numbers, dict) or set(numbers) != {'vocabulary', *SPECIAL}:
-        raise ValueError('processor.json')
-    tokenizer = Tokenizer.from_buffer((folder / 'tokenizer.json').read_bytes())
-    known = set(tokenizer.get_vocab().values())
-    if numbers['vocabulary'] != max(known) + 1 or not {numbers[name] for name in SPECIAL} <= known:
-        raise ValueError('processor.json')
-    return WordPiece(tokenizer, **numbers)
 
 
 def make(
@@ -246,7 +81,7 @@ def _learn(words: Tokenizer, texts: Sequence[str], vocabulary: int) -> dict[str,
     All single characters are given their numbers here, in order: the library would hand them out by the order of a hash
     table, which is another one in each process, and pairs that are equally frequent are merged by these numbers.
     """
-    names = [name for _, name in SPECIAL.values()]
+    names = NAMES.values()
     first, later = Counter[str](), Counter[str]()
     for word, count in _words(words, texts).items():
         first[word[0]] += count
@@ -288,7 +123,7 @@ def _tokenizer(
 ) -> Tokenizer:
     model = models.WordPiece(
         vocab=dict(vocabulary),
-        unk_token=unknown or SPECIAL['unknown'][1],
+        unk_token=unknown or NAMES['unknown'],
         continuing_subword_prefix=CONTINUES,
         max_input_chars_per_word=100,
     )
@@ -301,7 +136,7 @@ def _tokenizer(
 
 
 def _of_vocabulary(vocabulary: Mapping[str, int], lowercase: bool, strip: bool | None) -> WordPiece:
-    numbers = {word: vocabulary[name] for word, (_, name) in SPECIAL.items()}
+    numbers = {word: vocabulary[name] for word, name in NAMES.items()}
     return WordPiece(_tokenizer(vocabulary, lowercase, strip), max(vocabulary.values()) + 1, **numbers)
 
 
@@ -309,54 +144,17 @@ def _of_vocabulary(vocabulary: Mapping[str, int], lowercase: bool, strip: bool |
 
 
 def _published(path: str, lowercase: bool, strip: bool | None) -> WordPiece:
-    place = _of_hub(path) if hub.is_of_hub(path) else existing(path, 'path') or Path(path)
-    folder = place if place.is_dir() else place.parent
-    try:
-        settings = _settings(folder)
-        names = {word: _name(settings.get(key), name) for word, (key, name) in SPECIAL.items()}
-        whole = place / 'tokenizer.json' if place.is_dir() else place
+    def tokenizer_of(place: Path, settings: Mapping[str, Any], names: Mapping[str, str]) -> Tokenizer:
+        whole = place / vocabulary_files.WHOLE if place.is_dir() else place
         if whole.suffix == '.json' and whole.is_file():
-            tokenizer = _of_json(whole)
-        else:
-            lowercase = bool(settings.get('do_lower_case', lowercase))
-            strip = settings.get('strip_accents', strip)
-            tokens = _lines(place / 'vocab.txt' if place.is_dir() else place)
-            _check_capitals(path, tokens, lowercase)
-            tokenizer = _tokenizer(tokens, lowercase, strip, names['unknown'])
-    except UserError:
-        raise
-    except Exception as error:  # `tokenizers` raises bare Exceptions
-        raise UserError('path: the vocabulary in "{path}" cannot be read: {error}', path=path, error=error) from None
-    there = tokenizer.get_vocab()
-    for name in names.values():
-        if name not in there:
-            raise UserError(
-                'path: "{path}" has no token "{token}", and a WordPiece vocabulary has one.{nearest}',
-                path=path,
-                token=name,
-                nearest=nearest(name, there),
-            )
-    return WordPiece(tokenizer, max(there.values()) + 1, **{word: there[name] for word, name in names.items()})
+            return _of_json(whole)
+        forgets = bool(settings.get('do_lower_case', lowercase))
+        tokens = _lines(place / 'vocab.txt' if place.is_dir() else place)
+        _check_capitals(path, tokens, forgets)
+        return _tokenizer(tokens, forgets, settings.get('strip_accents', strip), names['unknown'])
 
-
-def _of_hub(source: str) -> Path:
-    """Returns the folder in which the files of a vocabulary of the hub now lie."""
-    found = [file for name in ('tokenizer_config.json', *FILES) if (file := hub.fetch(source, name))]
-    if not found:
-        raise UserError('path: "{source}" has no vocabulary: no {names}.', source=source, names=', '.join(FILES))
-    return found[-1].parent
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    file = folder / 'tokenizer_config.json'
-    found = json.loads(file.read_text('utf-8')) if file.is_file() else {}
-    return found if isinstance(found, dict) else {}
-
-
-def _name(found: Any, usual: str) -> str:
-    """Returns the name of a special token: published settings have it alone, or within a description."""
-    found = found.get('content') if isinstance(found, dict) else found
-    return found if isinstance(found, str) else usual
+    tokenizer, numbers = vocabulary_files.read(path, 'wordpiece', NAMES, tokenizer_of)
+    return WordPiece(tokenizer, **numbers)
 
 
 def _lines(file: Path) -> dict[str, int]:
