@@ -15,7 +15,7 @@ from jaxlab import adapters, calls
 from jaxlab import step as steps
 from jaxlab.config import build
 from jaxlab.errors import UserError
-from jaxlab.parallel import layout
+from jaxlab.parallel import layout, pmap
 from jaxlab.task import Task
 from jaxlab.trust import faults
 
@@ -34,7 +34,7 @@ class Blueprint:
     shardings: steps.TrainState
     frozen: adapters.Frozen  # what stands beside the state and is never trained
     init: Callable[[jax.Array], steps.TrainState]
-    step: steps.Step  # a single one, pure
+    step: steps.Step  # a single one, pure, of global arrays
     call: steps.Step  # what one dispatch runs: the step, or several
     arguments: Any  # of a call: shapes that know where they go
     given_shardings: Any  # of what a call trains on
@@ -61,7 +61,7 @@ def draw(
       mesh: the devices.
 
     Raises:
-      UserError: an optimizer's arguments, or shapes that the mesh does not divide.
+      UserError: an optimizer's arguments, shapes that the mesh does not divide, or what `config.compile` cannot do.
     """
     key = jax.random.key(config.seed)
     boxed = jax.eval_shape(task.init, key, batch)[0]
@@ -82,8 +82,11 @@ def draw(
     abstract = jax.eval_shape(init, key)
     shardings = layout.state_shardings(abstract, names, mesh, frozen.shardings)
     how = {'accumulate': config.accumulate, 'average': config.average, 'spike': config.numbers.spike}
-    step = steps.make_step(task, optimizers, **how)
-    call, given, given_shardings = calls.prepare(step, batch, mesh, config.steps_per_call)
+    single = step = steps.make_step(task, optimizers, **how)
+    if config.compile == 'pmap':
+        pmap.check(mesh, [of.loss for of in task.phases], bool(jax.tree.leaves(abstract.extra)))
+        single = pmap.mapped(steps.make_step(task, optimizers, over=pmap.AXIS, **how), mesh)
+    call, given, given_shardings = calls.prepare(single, batch, mesh, config.steps_per_call)
     state, given = layout.with_shardings(abstract, shardings), layout.with_shardings(given, given_shardings)
     arguments = state, frozen.abstract, given
     return Blueprint(mesh, task, key, names, abstract, shardings, frozen, init, step, call, arguments, given_shardings)

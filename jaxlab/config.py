@@ -42,6 +42,7 @@ ROOMS = {
 
 # What a value may be, since devices count and compute in 32 bits.
 LARGEST_INT, LARGEST_FLOAT, SMALLEST_FLOAT = 2**31 - 1, 3.4e38, 1.2e-38
+COMPILED_BY = ('jit', 'pmap')
 MOST = {'steps': 100_000_000, 'steps_per_call': 1000}  # the plan of a run lies in memory, and so do a call's batches
 
 
@@ -65,6 +66,7 @@ def experiment() -> ConfigDict:
             'full_batch': False,  # every batch is the whole training part: it says what `batch_size` is
             'accumulate': 1,  # micro-batches that a step is cut into, to fit memory; the result is the same
             'steps_per_call': 1,  # up to so many steps in one dispatch: tiny models train faster, with the same numbers
+            'compile': 'jit',  # 'jit', for every mesh; 'pmap': the same step, written for one device: mesh data alone
             'deterministic': False,  # on GPUs as well the same numbers, bit for bit, whenever it runs; costs some speed
             'average': 0.0,  # decay of an exponential moving average of the parameters, used to evaluate; 0: none
             'mesh': {
@@ -360,6 +362,13 @@ def check(config: ConfigDict) -> ConfigDict:
     for key, low in least.items():
         if values[key] < low:
             raise UserError('config.{key}={value}: at least {least} is wanted.', key=key, value=values[key], least=low)
+    if config.compile not in COMPILED_BY:
+        raise UserError(
+            '{name}={value}: {alternatives}',
+            name='config.compile',
+            value=config.compile,
+            alternatives=alternatives(config.compile, COMPILED_BY),
+        )
     if not 0 <= config.epochs < math.inf:
         raise UserError(
             'config.epochs={epochs}: a number above 0 is wanted, or 0 where config.steps says it.', epochs=config.epochs

@@ -12,6 +12,7 @@ import re
 import jax
 
 from jaxlab.errors import UserError
+from jaxlab.parallel import flags
 
 # Of XLA, for GPUs; on other devices they do nothing.
 FLAGS = {
@@ -33,7 +34,7 @@ def switch(on: bool) -> None:
     given = os.environ.get('XLA_FLAGS', '')
     if found := re.search(r'--xla_gpu_deterministic_ops=(false|0)\b', given, re.IGNORECASE):
         raise UserError('config.deterministic=true, and XLA_FLAGS says {flag}: take one of them away.', flag=found[0])
-    missing = [f'{flag}={value}' for flag, value in FLAGS.items() if not re.search(rf'{flag}\b', given)]
+    missing = flags.missing(FLAGS)
     if missing and _has_started():
         if jax.default_backend() == 'gpu':
             raise UserError(
@@ -42,7 +43,7 @@ def switch(on: bool) -> None:
                 flags=' '.join(missing),
             )
         return  # no other device needs it
-    os.environ['XLA_FLAGS'] = ' '.join([given, *missing]).strip()
+    flags.add(FLAGS)
 
 
 def _has_started() -> bool:

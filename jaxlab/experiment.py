@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from jaxlab import adapters, config_text, determinism, initial, published
@@ -23,7 +24,7 @@ from jaxlab.checkpoint import Checkpoints
 from jaxlab.data import sheet
 from jaxlab.data.stream import Data, Split, prefetch, whole
 from jaxlab.errors import UserError, nearest
-from jaxlab.evaluation import Probabilities, count, gathered, make_evaluate, make_scores
+from jaxlab.evaluation import Probabilities, count, make_evaluate, make_scores
 from jaxlab.messages import say
 from jaxlab.parallel import layout
 from jaxlab.precision import dtypes
@@ -103,30 +104,33 @@ def make_data(config: ConfigDict, mesh: jax.sharding.Mesh, known: Any = None) ->
 Sampler = Callable[[Tree, Tree, jax.Array, jax.Array], str | np.ndarray]
 
 
-def make_sampler(task: Any, processor: Any, log: ConfigDict, rows: int) -> Sampler | None:
+def make_sampler(task: Any, processor: Any, log: ConfigDict, mesh: jax.sharding.Mesh) -> Sampler | None:
     """Returns sample(params, extra, key, step) -> a text, or a grid of pictures, uint8 [h w c], compiled once; None
     where the task makes nothing or none is wanted.
 
-    Of texts `rows` are made (a mesh wants so many), and the first is shown; of pictures a multiple of so many.
+    Of texts one is made for each part that the mesh splits a batch into, and the first is shown; of pictures a multiple
+    of so many. Several processes all call it, and each has the whole: it is one program, which ends with the gathering,
+    and nothing that one of them starts and another does not can come between.
     """
-    # Two processes that made texts together were seen to stop there for good; until it is known why, none make any.
-    if not (log.sample_every and hasattr(task, 'generate')) or jax.process_count() > 1:
+    rows, everywhere = layout.batch_shards(mesh), NamedSharding(mesh, PartitionSpec())
+    if not (log.sample_every and hasattr(task, 'generate')):
         return None
     if hasattr(task, 'pictures'):
-        return picture_sampler(task, rows)
+        return picture_sampler(task, rows, everywhere)
     prompt = jax.device_put(task.prompt(processor, [log.prompt] * rows, log.sample_tokens))
 
-    @jax.jit
+    @partial(jax.jit, out_shardings=everywhere)
     def generate(params: Tree, extra: Tree, key: jax.Array, step: jax.Array) -> jax.Array:
-        return task.generate(params, extra, prompt, jax.random.fold_in(key, step), count=log.sample_tokens)
+        made = task.generate(params, extra, prompt, jax.random.fold_in(key, step), count=log.sample_tokens)
+        return layout.constrain(made, 'batch', None)  # gathered at the end, and not token by token
 
     def sample(params: Tree, extra: Tree, key: jax.Array, step: jax.Array) -> str:
-        return log.prompt + processor.decode(gathered(generate(params, extra, key, step))[0])
+        return log.prompt + processor.decode(jax.device_get(generate(params, extra, key, step))[0])
 
     return sample
 
 
-def picture_sampler(task: Any, rows: int) -> Sampler:
+def picture_sampler(task: Any, rows: int, everywhere: NamedSharding) -> Sampler:
     """Returns what `make_sampler` does, of a task that makes pictures: a column for each class, where these are few.
     They are of the same noise each time, so that one sees what becomes of them."""
     classes = task.model.classes
@@ -134,12 +138,12 @@ def picture_sampler(task: Any, rows: int) -> Sampler:
     wanted = columns * (GRID // columns)
     labels = np.arange(-(-wanted // rows) * rows, dtype=np.int32) % max(classes, 1)
 
-    @jax.jit
+    @partial(jax.jit, out_shardings=everywhere)
     def generate(params: Tree, extra: Tree, key: jax.Array) -> jax.Array:
-        return task.generate(params, extra, labels, key)
+        return layout.constrain(task.generate(params, extra, labels, key), 'batch', None, None, None)
 
     def sample(params: Tree, extra: Tree, key: jax.Array, step: jax.Array) -> np.ndarray:
-        return picture_grid(gathered(generate(params, extra, key))[:wanted], columns)
+        return picture_grid(jax.device_get(generate(params, extra, key))[:wanted], columns)
 
     return sample
 

@@ -23,6 +23,7 @@ from jaxlab.allocator import keep_freed_memory
 from jaxlab.data import cache
 from jaxlab.errors import UserError, nearest
 from jaxlab.messages import say
+from jaxlab.parallel import flags
 from jaxlab.trust.secrets import hidden
 
 PROGRAMS = 4 << 30  # bytes of compiled programs that are kept
@@ -163,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
         keep_freed_memory()  # here, while there are no threads
         keep_programs()
+        flags.switch()
         return parsed.run(parsed)
     except UserError as error:
         print(f'jaxlab: {hidden(str(error))}', file=sys.stderr)

@@ -55,7 +55,13 @@ def init(task: Task, optimizers: Sequence[Optimizer], average: float, shapes: An
 
 
 def make_step(
-    task: Task, optimizers: Sequence[Optimizer], *, accumulate: int = 1, average: float = 0.0, spike: float = 0.0
+    task: Task,
+    optimizers: Sequence[Optimizer],
+    *,
+    accumulate: int = 1,
+    average: float = 0.0,
+    spike: float = 0.0,
+    over: str = '',
 ) -> Step:
     """Returns the pure step of a task.
 
@@ -65,6 +71,7 @@ def make_step(
       accumulate: how many micro-batches the batch is cut into; the result equals that of the whole batch.
       average: decay of the moving average of the parameters; 0: none.
       spike: how far a loss may leap; see `numbers.judge`.
+      over: the axis that `jax.pmap` maps, where this is a step of one device's rows; '': arrays are global.
 
     Returns:
       step(state, frozen, batch) -> (state, terms). `frozen` holds parameters that are used and never trained, under
@@ -75,6 +82,8 @@ def make_step(
 
     def step(state: TrainState, frozen: Tree, batch: Batch) -> tuple[TrainState, Terms]:
         key = jax.random.fold_in(state.key, state.step)
+        if over:  # or dropout would leave out the same on every device
+            key = jax.random.fold_in(key, jax.lax.axis_index(over))
         micro_batches = cut(batch, accumulate)
         params, extra, opt_state = state.params, state.extra, state.opt_state
         report: dict[str, Term] = {}
@@ -88,7 +97,7 @@ def make_step(
                 trained, rest = split(params, phase.trains)
                 turn_key = jax.random.fold_in(jax.random.fold_in(key, number), turn)
                 given = trained, merge(rest, frozen), extra, micro_batches, turn_key
-                gradients, terms, extra, some = gradient(loss, *given)
+                gradients, terms, extra, some = gradient(loss, *given, over)
                 value, norm = mean_loss(terms), optimizer.norm(gradients)
                 losses, norms, counted = [*losses, value], [*norms, norm], [*counted, some]
                 rate = optimizer.rate(opt_state[number], value)
@@ -161,6 +170,7 @@ def gradient(
     extra: Tree,
     micro_batches: Batch,
     key: jax.Array,
+    over: str = '',
 ) -> tuple[Tree, Terms, Tree, jax.Array]:
     """Returns (gradients, terms, extra, counted) of the whole batch, and never a mean of means; `counted`, [] bool, is
     whether anything counts in it.
@@ -172,7 +182,9 @@ def gradient(
       extra: what the loss carries along.
       micro_batches: arrays [a, rows, ...]: a micro-batches.
       key: the random key of this update; micro-batch i uses fold_in(key, i).
+      over: the axis that `jax.pmap` maps; '': arrays are global.
     """
+    everywhere = partial(jax.lax.psum, axis_name=over) if over else lambda here: here
     loss = jax.jit(loss)  # traced once, though it is used twice below
     number = jax.tree.leaves(micro_batches)[0].shape[0]
     items = jnp.arange(number), micro_batches
@@ -184,7 +196,7 @@ def gradient(
     # The counts come first, since the first gradient is already divided by them all. They depend on the batch alone:
     # XLA sees that the rest of this forward pass is unused, and drops it.
     _, terms = jax.lax.scan(lambda carry, item: (carry, terms_of(trained, extra, item)[0]), None, items)
-    counts = {name: term.count.sum() for name, term in terms.items()}
+    counts = everywhere({name: term.count.sum() for name, term in terms.items()})
     counted = jnp.stack([count > 0 for count in counts.values()]).any()
     counts = {name: jnp.where(count > 0, count, 1) for name, count in counts.items()}  # where nothing counts, 0 / 1
     weights = {name: term.weight[0] for name, term in terms.items()}
@@ -205,7 +217,8 @@ def gradient(
         gradients, (totals, extra) = one(trained, extra, jax.tree.map(lambda x: x[0], items))
     else:
         (gradients, extra), totals = jax.lax.scan(add, (jax.tree.map(jnp.zeros_like, trained), extra), items)
-    terms = {name: Term(totals[name].sum(), counts[name], weights[name]) for name in counts}
+    gradients, totals = everywhere((gradients, {name: total.sum() for name, total in totals.items()}))
+    terms = {name: Term(totals[name], counts[name], weights[name]) for name in counts}
     return gradients, terms, extra, counted
 
 

@@ -79,7 +79,7 @@ def train(
         best = make_best(config.best, data.splits, scores, config.evaluate.every)
         batch = layout.global_shapes(data.largest(), config.batch_size)
         task = make_task(config, data.info)
-        sample = make_sampler(task, data.processor, config.log, rows=layout.batch_shards(mesh))
+        sample = make_sampler(task, data.processor, config.log, mesh)
 
         opened.enter_context(jax.set_mesh(mesh))
         checkpoints = Checkpoints(workdir, config.checkpoint.keep, config.checkpoint.retry)

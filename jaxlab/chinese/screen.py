@@ -70,4 +70,5 @@ TABLE: dict[str, str] = {
     'sample at step {step}': '第 {step} 步的样本',
     'back to step {step}': '回到第 {step} 步',
     '… {count} more lines': '……还有 {count} 行',
+    'flags       {flags} (your own XLA_FLAGS come first)': '编译选项    {flags}（您自己的 XLA_FLAGS 优先）',
 }

@@ -25,6 +25,31 @@ TABLE: dict[str, str] = {
     ' XLA_FLAGS="{flags}".': (
         'config.deterministic=true 设得太晚：JAX 在这个进程里已经启动了设备。请用 XLA_FLAGS="{flags}" 重新启动。'
     ),
+    # --- pmap ---
+    (
+        'config.compile=pmap copies a model to every device, and config.mesh.{axis}={size} splits it: take'
+        ' config.mesh.data, or config.compile=jit.'
+    ): (
+        'config.compile=pmap 把模型复制到每个设备，而 config.mesh.{axis}={size} 会切分它：'
+        '请使用 config.mesh.data，或 config.compile=jit。'
+    ),
+    (
+        'config.compile=pmap is for one process here, and these are {processes}: config.compile=jit trains with any'
+        ' number.'
+    ): (
+        '这里的 config.compile=pmap 只用于一个进程，而现在有 {processes} 个：'
+        'config.compile=jit 可以用任意多个进程训练。'
+    ),
+    'config.compile=pmap is for tasks of one phase, and this one has {losses}: config.compile=jit trains it.': (
+        'config.compile=pmap 用于只有一个阶段的任务，而这个任务有 {losses}：请用 config.compile=jit 训练它。'
+    ),
+    (
+        'config.compile=pmap: this model carries statistics of whole batches, and here each device sees its own'
+        ' rows alone: config.compile=jit trains it.'
+    ): (
+        'config.compile=pmap：这个模型带有整个批次的统计量，而这里每个设备只看到自己的行：'
+        '请用 config.compile=jit 训练它。'
+    ),
     # --- models, tasks ---
     '{name}={value}: {alternatives}': '{name}={value}：{alternatives}',
     '{name}={value}: at least {least} is wanted.': '{name}={value}：至少应为 {least}。',

@@ -35,7 +35,7 @@ from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm
 from jaxlab.nn.parameter import parameter
 from jaxlab.nn.position import sinusoidal
-from jaxlab.nn.transformer import Block, Stack
+from jaxlab.nn.transformer import POLICIES, Block, Stack
 from jaxlab.parallel.layout import constrain
 
 HEADS = ('masked', 'classes', 'tokens', 'span')
@@ -317,7 +317,7 @@ def make(
     init_scale: float = 0.02,  # standard deviation of the initial weights
     init: str = 'normal',  # 'normal' (BERT), or 'mimetic': tokens look at neighbours and likes at first; learns sooner
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
-    remat: str = 'none',  # 'none', 'dots' or 'full': what the backward pass computes again, to save memory
+    remat: str = 'none',  # 'none', 'dots', 'attention', 'full' or 'offload': what is computed again, to save memory
 ) -> BERT:
     """Returns the model. The defaults are BERT-base.
 
@@ -342,7 +342,7 @@ def make(
     one_of('head_activation', head_activation, ('tanh', 'relu'))
     one_of('attention', attention, ('auto', *IMPLEMENTATIONS))
     one_of('init', init, ('normal', 'mimetic'))
-    one_of('remat', remat, ('none', 'dots', 'full'))
+    one_of('remat', remat, ('none', *POLICIES))
     above_zero(norm_epsilon=norm_epsilon, init_scale=init_scale)
     shares(dropout=dropout)
     if width % heads:

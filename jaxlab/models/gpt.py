@@ -27,7 +27,7 @@ from jaxlab.nn.linear import Embedding
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm, RMSNorm
 from jaxlab.nn.position import SCALINGS, Rotary
-from jaxlab.nn.transformer import Block, Stack
+from jaxlab.nn.transformer import POLICIES, Block, Stack
 from jaxlab.parallel.layout import constrain
 
 MOST_LAYERS = 10_000  # each is traced by itself, where they are not scanned
@@ -223,7 +223,7 @@ def make(
     attention: str = 'auto',  # 'blocks' (XLA's), 'cudnn' (NVIDIA's kernel, for bfloat16), or which of them is fastest
     init_scale: float = 0.02,  # standard deviation of the initial weights (GPT-2)
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
-    remat: str = 'none',  # 'none', 'dots' or 'full': what the backward pass computes again, to save memory
+    remat: str = 'none',  # 'none', 'dots', 'attention', 'full' or 'offload': what is computed again, to save memory
 ) -> GPT:
     """Returns the model. The defaults are a small GPT-2.
 
@@ -243,7 +243,7 @@ def make(
     one_of('norm', norm, ('layer', 'rms'))
     one_of('activation', activation, ('gelu', 'gelu_exact', 'swiglu'))
     one_of('attention', attention, ('auto', *IMPLEMENTATIONS))
-    one_of('remat', remat, ('none', 'dots', 'full'))
+    one_of('remat', remat, ('none', *POLICIES))
     one_of('rotary_scaling', rotary_scaling, SCALINGS)
     between(1, MOST_LAYERS, layers=layers)
     mlp_width = mlp_width or (-(-8 * width // (3 * 64)) * 64 if activation == 'swiglu' else 4 * width)

@@ -30,7 +30,7 @@ from jaxlab.nn.linear import Linear
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm
 from jaxlab.nn.parameter import parameter
-from jaxlab.nn.transformer import Block, Stack
+from jaxlab.nn.transformer import POLICIES, Block, Stack
 from jaxlab.parallel.layout import constrain
 
 
@@ -147,7 +147,7 @@ def make(
     attention: str = 'auto',  # 'blocks' (XLA's), 'cudnn' (NVIDIA's kernel, for bfloat16), or which of them is fastest
     init_scale: float = 0.02,  # standard deviation of the initial weights (DeiT)
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
-    remat: str = 'none',  # 'none', 'dots' or 'full': what the backward pass computes again, to save memory
+    remat: str = 'none',  # 'none', 'dots', 'attention', 'full' or 'offload': what is computed again, to save memory
 ) -> ViT:
     """Returns the model. The defaults are DeiT-Ti, ViT's smallest.
 
@@ -168,7 +168,7 @@ def make(
     one_of('pool', pool, ('token', 'mean'))
     one_of('activation', activation, ('gelu_exact', 'gelu'))
     one_of('attention', attention, ('auto', *IMPLEMENTATIONS))
-    one_of('remat', remat, ('none', 'dots', 'full'))
+    one_of('remat', remat, ('none', *POLICIES))
     above_zero(norm_epsilon=norm_epsilon, init_scale=init_scale)
     shares(dropout=dropout, stochastic_depth=stochastic_depth)
     if width % heads:

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxlab.messages import say
 from jaxlab.nn.linear import Linear
@@ -19,6 +20,7 @@ from jaxlab.nn.position import Rotary, rotate
 from jaxlab.parallel.layout import constrain
 
 KeysValues = tuple[jax.Array, jax.Array]  # each [b m s k]
+QUERY_KEY_VALUE = ('query', 'key', 'value')  # as policies call them that keep them for the backward pass
 
 
 def causal_mask(segments: jax.Array, key_segments: jax.Array, start: jax.Array | int = 0) -> jax.Array:
@@ -235,6 +237,7 @@ class Attention(nn.Module):
         v = project('value', self.kv_heads, 'kv_heads', self.kernel_init)
         if self.rotary:
             q, k = rotate(q, positions, self.rotary), rotate(k, positions, self.rotary)
+        q, k, v = (checkpoint_name(x, name) for x, name in zip((q, k, v), QUERY_KEY_VALUE))
         if self.is_mutable_collection(WEIGHTS) and not self.is_initializing():
             keys, values = (jnp.repeat(x, self.heads // self.kv_heads, axis=1) for x in (k, v))
             self.sow(WEIGHTS, 'weights', scaled_dot_product(q, keys, values, mask[:, None])[1])

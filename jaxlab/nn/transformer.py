@@ -8,10 +8,21 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
-from jaxlab.nn.attention import WEIGHTS, KeysValues
+from jaxlab.nn.attention import QUERY_KEY_VALUE, WEIGHTS, KeysValues
 from jaxlab.nn.stochastic_depth import StochasticDepth, rates
 from jaxlab.parallel.layout import constrain
+
+ATTENDED = 'attended'  # what attention adds to the residual stream, as policies call it
+
+# What `remat` names: that which is kept of a block, from least to most; 'offload' keeps it in the memory of the host.
+POLICIES: dict[str, Any] = {
+    'full': None,
+    'attention': jax.checkpoint_policies.save_only_these_names(*QUERY_KEY_VALUE, ATTENDED),
+    'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    'offload': jax.checkpoint_policies.offload_dot_with_no_batch_dims('device', 'pinned_host'),
+}
 
 
 class Block(nn.Module):
@@ -61,7 +72,7 @@ class Block(nn.Module):
 
         before, after = norms('attention_norm')
         h, keys_values = self.attention(name='attention')(before(x), positions, mask, cache, index)
-        x = constrain(after(x + dropout(h)), 'batch', 'length', 'embed')
+        x = constrain(after(x + dropout(checkpoint_name(h, ATTENDED))), 'batch', 'length', 'embed')
         before, after = norms('mlp_norm')
         h = self.mlp(name='mlp')(before(x))
         return constrain(after(x + dropout(h)), 'batch', 'length', 'embed'), keys_values
@@ -75,7 +86,9 @@ class Stack(nn.Module):
     stochastic_depth: the part of the rows that the last block is left out of in training; those before it less, down to
       0 for the first. Above 0, blocks are given their rate as one more argument.
     remat: what the backward pass computes again instead of keeping it. 'none': nothing; 'dots': all but the results of
-      2-D matrix products (attention scores above all); 'full': all but the block's input.
+      2-D matrix products (attention scores above all); 'attention': all but those of the attention half, since an MLP
+      is the cheaper one to compute again for what it keeps; 'full': all but the block's input. 'offload': as 'dots',
+      but the host keeps them: for deep models whose host has the memory, and is near.
     """
 
     block: Callable[..., nn.Module]
@@ -103,11 +116,10 @@ class Stack(nn.Module):
             x, keys_values = block(x, positions, mask, cache, index, train, *more)
             return x, None if cache is None else keys_values  # in training nobody wants them: do not keep them all
 
-        assert self.remat in ('none', 'full', 'dots'), self.remat
+        assert self.remat in ('none', *POLICIES), self.remat
         if self.remat != 'none':
-            policies = {'full': None, 'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
             # prevent_cse keeps XLA from merging the second computation with the first; across a loop it could not.
-            run = nn.remat(run, policy=policies[self.remat], prevent_cse=not self.scan)
+            run = nn.remat(run, policy=POLICIES[self.remat], prevent_cse=not self.scan)
         depth_rates = rates(self.stochastic_depth, self.layers)
         if self.scan:
             run = nn.scan(

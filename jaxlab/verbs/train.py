@@ -100,6 +100,7 @@ def train_all(
     from jaxlab.observers.tensorboard import TensorBoard
     from jaxlab.observers.tracker import Tracker
     from jaxlab.observers.wandb import WandB
+    from jaxlab.parallel import flags
     from jaxlab.race import race
     from jaxlab.train import train
     from jaxlab.trust.ledger import Ledger
@@ -116,6 +117,8 @@ def train_all(
             return train(config, workdir, observers, ledger, debug_nans=parsed.debug_nans)
 
     speaks = jax.process_index() == 0  # of several processes the first alone
+    if speaks and (line := flags.told()):
+        print(line, flush=True)
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     main = f'{python} -m jaxlab.main'
     if '' not in found:

@@ -7,8 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
-import transformers
 from flax.traverse_util import flatten_dict
 
 from jaxlab.models import gpt
@@ -48,8 +46,11 @@ def ours(size: Size) -> gpt.GPT:
     return gpt.make(info, compute_dtype(), jnp.float32, layers=size.layers, width=size.width, heads=size.heads)
 
 
-def theirs(size: Size, params: Mapping[str, Any]) -> transformers.GPT2LMHeadModel:
+def theirs(size: Size, params: Mapping[str, Any]) -> Any:
     """Returns their model of the same size with the weights `params` of ours, dropout off, attention fused."""
+    import torch
+    import transformers
+
     config = transformers.GPT2Config(
         vocab_size=size.vocabulary,
         n_positions=size.length,

@@ -5,6 +5,7 @@ rounds each is compared with the other of the same moment, and the median of man
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -75,7 +76,8 @@ class Worker:
 
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, *arguments]
-        self._process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        shared = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false', **os.environ}  # one GPU has room for them all
+        self._process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=shared)
         self.said = json.loads(self._line())
 
     def _line(self) -> str:

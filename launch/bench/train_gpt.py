@@ -3,6 +3,9 @@
   python launch/bench/train_gpt.py --size=10m      10.7 M parameters, 8 × 256 tokens: two cores
   python launch/bench/train_gpt.py --size=0.8m     0.8 M parameters, 12 × 64 tokens: two cores
   python launch/bench/train_gpt.py --size=gpt2     124 M parameters, 16 × 1,024 tokens: a GPU
+  python launch/bench/train_gpt.py --size=gpt2 --mesh              how it scales over the devices at hand
+  python launch/bench/train_gpt.py --size=gpt2 --mesh='data=8;fsdp=8'                        over these meshes
+  python launch/bench/train_gpt.py --size=0.8m --mesh --cpu_devices=8     that it runs: simulated devices share cores
 
 Both sides train the same weights on the same tokens with the same AdamW, and their losses must agree. Ours is the step
 of `jaxlab.train`, with all that it reports. Theirs is at its best: fused attention, dropout 0, the loss straight from
@@ -13,8 +16,10 @@ bfloat16 over float32 parameters on a GPU.
 # b batch, t time
 
 import argparse
+import os
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gpt_peer
@@ -22,9 +27,9 @@ import jax
 import numpy as np
 import record
 import rounds
-import torch
+import scaling
 
-from jaxlab import blueprint, calls, optim
+from jaxlab import blueprint, calls, devices, flops, optim
 from jaxlab import step as training_step
 from jaxlab.allocator import keep_freed_memory
 from jaxlab.config import spec
@@ -65,9 +70,12 @@ def make_ours(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], mesh: Any,
     names = layout.names(jax.eval_shape(task.init, jax.random.key(0), shapes)[0])
     schedule = spec('schedules.constant')
     optimizers = [optim.adamw(names, 100, learning_rate=RATE, weight_decay=DECAY, schedule=schedule, clip=0.0)]
-    state = jax.jit(lambda key: training_step.init(task, optimizers, 0.0, shapes, key))(jax.random.key(0))
-    shardings = layout.state_shardings(jax.eval_shape(lambda: state), names, mesh)
-    state = jax.device_put(state, shardings)
+
+    def init(key: jax.Array) -> training_step.TrainState:
+        return training_step.init(task, optimizers, 0.0, shapes, key)
+
+    shardings = layout.state_shardings(jax.eval_shape(init, jax.random.key(0)), names, mesh)
+    state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
     params = jax.device_get(state.params)
     step, given, given_shardings = calls.prepare(training_step.make_step(task, optimizers), shapes, mesh, most)
     arguments: Any = layout.with_shardings(state, shardings), {}, layout.with_shardings(given, given_shardings)
@@ -88,6 +96,8 @@ def make_ours(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], mesh: Any,
 
 def make_theirs(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], params: Any, compiled: bool) -> Run:
     """Returns a run of `transformers`' GPT-2 with these parameters."""
+    import torch
+
     model = gpt_peer.theirs(size, params)
     device = next(model.parameters()).device
     matrices = [weight for weight in model.parameters() if weight.ndim > 1]
@@ -99,7 +109,7 @@ def make_theirs(size: gpt_peer.Size, data: list[dict[str, np.ndarray]], params: 
     optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.95), eps=1e-8, fused=True)
     inputs = [(torch.from_numpy(row['tokens']).long(), torch.from_numpy(row['targets']).long()) for row in data]
 
-    def loss_of(tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def loss_of(tokens: Any, targets: Any) -> Any:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'):
             logits = model(tokens, use_cache=False).logits
         return torch.nn.functional.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
@@ -124,6 +134,8 @@ SIDES = ('jaxlab', 'torch eager', 'torch compiled')
 
 def serve(side: str, size: gpt_peer.Size, steps: int, most: int) -> None:
     """Is one side of the comparison: says its first losses, then trains `steps` more steps whenever it is asked to."""
+    import torch
+
     torch.set_num_threads(record.machine()['cores'])
     torch.backends.cuda.matmul.allow_tf32 = True
     if side == 'jaxlab':
@@ -139,17 +151,80 @@ def serve(side: str, size: gpt_peer.Size, steps: int, most: int) -> None:
         rounds.serve(said | {'dtype': str(np.dtype(gpt_peer.compute_dtype()))}, run)
 
 
+def serve_mesh(shape: scaling.Mesh, size: gpt_peer.Size, steps: int, most: int) -> None:
+    """Is one mesh of `scaling.measure`; `size.batch` are the rows of each device."""
+    keep_freed_memory()
+    mesh = layout.make_mesh(shape)
+    size = replace(size, batch=size.batch * mesh.size)
+    data = batches(size, steps)
+    with jax.set_mesh(mesh):
+        run, params = make_ours(size, data, mesh, most)
+        task = language_model.make(gpt_peer.ours(size))
+        work = flops.of_step(task, params, {}, layout.global_shapes(data[0], size.batch), jax.random.key(0))
+        dtype = np.dtype(gpt_peer.compute_dtype()).name
+        said = {
+            'losses': run(),
+            'devices': jax.device_count(),
+            'device': jax.devices()[0].device_kind,
+            'dtype': dtype,
+            'peak': devices.peak(jax.devices()[0].device_kind, dtype),
+            'flops': work * steps,
+            'tokens': steps * size.batch * size.length,
+            'rows': size.batch,
+            'parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
+        }
+        rounds.serve(said, run)
+
+
+def scale(options: argparse.Namespace, size: gpt_peer.Size, steps: int, most: int) -> None:
+    """Measures meshes and writes them down."""
+    about: dict[str, Any] = {}
+    if options.cpu_devices:
+        simulated = f'--xla_force_host_platform_device_count={options.cpu_devices}'
+        os.environ |= {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {simulated}'.strip()}
+
+    def start(shape: scaling.Mesh) -> rounds.Worker:
+        text = ','.join(f'{axis}={count}' for axis, count in shape.items())
+        shared = (f'--size={options.size}', f'--steps={steps}', f'--steps_per_call={most}')
+        worker = rounds.Worker(__file__, *shared, f'--mesh={text}', '--side=mesh')
+        about.update(worker.said)
+        return worker
+
+    meshes = [] if options.mesh == 'usual' else scaling.parse(options.mesh)
+    print(f'{options.size}: {size.batch} × {size.length} tokens a step on each device, {steps} steps a round')
+    found = scaling.measure(start, size.heads, meshes, options.rounds)
+    result = {
+        'size': vars(size) | {'parameters': about['parameters']},
+        'dtype': about['dtype'],
+        'device': about['device'],
+        'simulated': bool(options.cpu_devices),
+        'steps_in_a_round': steps,
+        'steps_per_call': most,
+        'rounds': options.rounds,
+        'meshes': found,
+    }
+    print(record.write(f'train_gpt_{options.size}_mesh', result))
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument('--size', default='10m', choices=gpt_peer.SIZES)
     arguments.add_argument('--rounds', type=int, default=15)
     arguments.add_argument('--steps', type=int, default=0, help='in a round; default: about two seconds of them')
     arguments.add_argument('--steps_per_call', type=int, default=0, help='of ours; default: what suits the size')
-    arguments.add_argument('--side', default='', choices=SIDES, help=argparse.SUPPRESS)
+    arguments.add_argument('--mesh', nargs='?', default='', const='usual', help='measure how it scales over meshes')
+    arguments.add_argument('--cpu_devices', type=int, default=0, help='of --mesh: so many simulated ones')
+    arguments.add_argument('--side', default='', choices=(*SIDES, 'mesh'), help=argparse.SUPPRESS)
     options = arguments.parse_args()
     size = gpt_peer.SIZES[options.size]
     steps = options.steps or {'10m': 2, '0.8m': 40, 'gpt2': 20}[options.size]
     most = options.steps_per_call or {'10m': 1, '0.8m': 10, 'gpt2': 1}[options.size]
+    if options.side == 'mesh':
+        serve_mesh(scaling.parse(options.mesh)[0], size, steps, most)
+        return
+    if options.mesh:
+        scale(options, size, steps, most)
+        return
     if options.side:
         serve(options.side, size, steps, most)
         return

@@ -2,6 +2,8 @@
 
 # b batch, t time, v vocabulary
 
+import math
+import re
 from functools import cache
 
 import jax
@@ -192,12 +194,36 @@ def test_scanned_is_unrolled(arguments):
     assert_near(value_and_gradient(small(**arguments, scan=True)), (value, restacked(gradient)))
 
 
-@pytest.mark.parametrize(('remat', 'scan'), [('dots', False), ('full', True)])
+@pytest.mark.parametrize(
+    ('remat', 'scan'), [('dots', False), ('attention', False), ('attention', True), ('full', True)]
+)
 def test_remat_changes_no_number(remat, scan):
     frugal = small(scan=scan, remat=remat)
     assert_near(value_and_gradient(frugal), value_and_gradient(small(scan=scan)))
     kept = jax.make_jaxpr(jax.grad(lambda params: frugal.apply(params, TOKENS).sum()))(params_of(frugal))
     assert 'remat' in str(kept)
+
+
+def bytes_kept(arguments, capsys, **remat):
+    """How much a model of one layer keeps for its backward pass, and the shapes of it."""
+    model = small(**arguments, **remat).clone(layers=1)
+    jax.ad_checkpoint.print_saved_residuals(lambda params: model.apply(params, TOKENS).sum(), params_of(model))
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'from the argument' not in line]
+    found = [re.match(r'f32(<host>)?\[([\d,]*)\]', line) for line in lines]
+    shapes = [tuple(map(int, one[2].split(','))) for one in found if one and one[2]]
+    return sum(map(math.prod, shapes)), shapes, sum(bool(one and one[1]) for one in found)
+
+
+@pytest.mark.parametrize('arguments', [GPT2, LLAMA])
+def test_each_policy_keeps_less_than_the_one_before(arguments, capsys):
+    found = {remat: bytes_kept(arguments, capsys, remat=remat) for remat in ('none', 'dots', 'attention', 'full')}
+    amounts = [amount for amount, _, _ in found.values()]
+    assert amounts == sorted(set(amounts), reverse=True), found
+    wide = small(**arguments).mlp_width
+    assert any(shape[-1] == wide for shape in found['dots'][1])
+    assert not any(shape[-1] == wide for shape in found['attention'][1])
+    amount, _, on_the_host = bytes_kept(arguments, capsys, remat='offload')
+    assert amount == found['dots'][0] and on_the_host > 4 and not found['dots'][2]
 
 
 def test_dropout_is_for_training():

@@ -96,3 +96,6 @@ def test_two_processes_train_as_one(tmp_path):
             key for key in single if key.startswith(('train/loss', 'train/gradient', 'eval/')) or key == 'step'
         ):
             assert double[key] == pytest.approx(single[key], rel=1e-11), (key, single['step'])
+    for name in ('20.txt', '40.txt'):
+        texts = [(tmp_path / run / 'samples' / name).read_text('utf-8') for run in ('one', 'two')]
+        assert texts[0] == texts[1] and len(texts[0]) > len('def')
