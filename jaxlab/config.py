@@ -362,13 +362,9 @@ def check(config: ConfigDict) -> ConfigDict:
     for key, low in least.items():
         if values[key] < low:
             raise UserError('config.{key}={value}: at least {least} is wanted.', key=key, value=values[key], least=low)
-    if config.compile not in COMPILED_BY:
-        raise UserError(
-            '{name}={value}: {alternatives}',
-            name='config.compile',
-            value=config.compile,
-            alternatives=alternatives(config.compile, COMPILED_BY),
-        )
+    if (way := config.compile) not in COMPILED_BY:
+        known = alternatives(way, COMPILED_BY)
+        raise UserError('{name}={value}: {alternatives}', name='config.compile', value=way, alternatives=known)
     if not 0 <= config.epochs < math.inf:
         raise UserError(
             'config.epochs={epochs}: a number above 0 is wanted, or 0 where config.steps says it.', epochs=config.epochs
