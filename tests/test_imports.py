@@ -55,7 +55,8 @@ THE_ORIGINAL = {'original.py': {'torch', 'transformers'}}  # runs what ours is c
 # What must: the processors that are made of it, which are themselves imported when a config names them.
 PROCESSORS = {'bpe', 'published', 'roberta', 'wordpiece'}
 BEHIND = {
-    f'data/{name}.py' for name in ('byte_level', 'byte_fallback', 'encoder_tokens', 'vocabulary_files')
+    f'data/{name}.py'
+    for name in ('byte_level', 'byte_fallback', 'decoder_tokens', 'encoder_tokens', 'vocabulary_files')
 }  # what these are made of
 AT_THE_TOP = {'tokenizers': {*BEHIND, *(f'data/processors/{name}.py' for name in PROCESSORS)}}
 

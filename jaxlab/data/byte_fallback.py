@@ -5,8 +5,7 @@ A space is written ▁, and one is put before every text, so that its first word
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,31 +13,15 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from jaxlab.data.byte_level import described
-from jaxlab.data.processors import read_numbers, save_assets
+from jaxlab.data.decoder_tokens import DecoderTokens, described, ids_of
+from jaxlab.data.processors import read_numbers
 
 SPACE = '▁'
 
 
-@dataclass(frozen=True)
-class ByteFallback:
-    """Byte-pair tokens over characters. See TextProcessor for the methods.
-
-    A text that has the character ▁ does not come back as it was: it is taken for a space.
-
-    Attributes:
-      tokenizer: of the `tokenizers` library.
-      vocabulary: how many tokens there are, end_of_text and other special tokens included.
-      end_of_text: which of them begins every document.
-    """
-
-    tokenizer: Tokenizer
-    vocabulary: int
-    end_of_text: int
-
-    def __post_init__(self) -> None:
-        self.tokenizer.encode_special_tokens = True  # a tokenizer's file does not keep this
-        self._further.encode_special_tokens = True
+class ByteFallback(DecoderTokens):
+    """Byte-pair tokens over characters. A text that has the character ▁ does not come back as it was: it is taken for a
+    space."""
 
     @property
     def lead(self) -> int:
@@ -47,11 +30,12 @@ class ByteFallback:
     @cached_property
     def _further(self) -> Tokenizer:
         """The tokenizer of what is no beginning of a text: no space is put before it."""
-        return Tokenizer.from_str(json.dumps(without_lead(json.loads(self.tokenizer.to_str()))))
+        found = Tokenizer.from_str(json.dumps(without_lead(json.loads(self.tokenizer.to_str()))))
+        found.encode_special_tokens = True
+        return found
 
     @cached_property
     def pieces(self) -> list[bytes]:
-        """The bytes of every token: b'' for special tokens, which no text makes."""
         pieces = [b''] * self.vocabulary
         added = self.tokenizer.get_added_tokens_decoder()
         for token, id in self.tokenizer.get_vocab().items():
@@ -61,40 +45,16 @@ class ByteFallback:
             pieces[id] = bytes([int(token[3:5], 16)]) if is_byte else token.replace(SPACE, ' ').encode()
         return pieces
 
-    @cached_property
-    def token_bytes(self) -> np.ndarray:
-        return np.array([len(piece) for piece in self.pieces], np.int32)
-
-    def encode(self, text: str) -> np.ndarray:
-        return self.encode_batch([text])[0]
-
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return self.encode_pieces(texts, [True] * len(texts))
-
     def encode_pieces(self, texts: Sequence[str], begins: Sequence[bool]) -> list[np.ndarray]:
         found = [np.zeros(0, np.int32)] * len(texts)
         for tokenizer, wanted in ((self.tokenizer, True), (self._further, False)):
             numbers = [number for number, begin in enumerate(begins) if bool(begin) == wanted]
-            some = tokenizer.encode_batch_fast([texts[number] for number in numbers], add_special_tokens=False)
-            for number, encoding in zip(numbers, some, strict=True):
-                found[number] = np.array(encoding.ids, np.int32)
+            some = ids_of(tokenizer, [texts[number] for number in numbers])
+            for number, ids in zip(numbers, some, strict=True):
+                found[number] = ids
         return found
 
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        return b''.join(self.pieces[id] for id in ids if id < self.vocabulary)  # a model's table may have more rows
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return self.decode_bytes(ids).decode(errors='replace')
-
-    def assets(self) -> dict[str, bytes]:
-        numbers = {'vocabulary': self.vocabulary, 'end_of_text': self.end_of_text}
-        return {'tokenizer.json': self.tokenizer.to_str().encode(), 'processor.json': json.dumps(numbers).encode()}
-
-    def save(self, folder: Path) -> None:
-        save_assets(self.assets(), folder)
-
     def published(self, length: int) -> dict[str, bytes]:
-        """Returns the files by which transformers makes this tokenizer, for texts of up to `length` tokens."""
         name = self.tokenizer.id_to_token(self.end_of_text)
         assert name is not None, f'token {self.end_of_text} of {self.tokenizer.get_vocab_size()}'
         return {

@@ -6,6 +6,7 @@ The classes behind `processors/wordpiece.py` and `processors/roberta.py`, and wh
 # t tokens of a text, v vocabulary
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders
 
 from jaxlab.data.byte_level import bytes_of
+from jaxlab.data.decoder_tokens import ids_of
 from jaxlab.data.processors import save_assets
 
 # The special tokens: our word, and the key of transformers' tokenizer_config.json.
@@ -30,7 +32,7 @@ CONTINUES = '##'  # what a piece of WordPiece that continues a word begins with
 
 
 @dataclass(frozen=True)
-class EncoderTokens:
+class EncoderTokens(ABC):
     """Text <-> tokens. What a text spells is text, also where it spells the name of a special token.
 
     Attributes:
@@ -63,15 +65,15 @@ class EncoderTokens:
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
 
-    @cached_property
+    @property
+    @abstractmethod
     def continues(self) -> np.ndarray:
         """bool [v]: which tokens continue a word."""
-        raise NotImplementedError
 
-    @cached_property
+    @property
+    @abstractmethod
     def special(self) -> np.ndarray:
         """bool [v]: which tokens no text makes, the five among them."""
-        raise NotImplementedError
 
     def encode(self, text: str) -> np.ndarray:
         """Returns the tokens of `text`, int32 [t], without special ones around them."""
@@ -79,8 +81,7 @@ class EncoderTokens:
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Returns the tokens of every text: `[encode(text) for text in texts]`, faster."""
-        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(encoding.ids, np.int32) for encoding in encodings]
+        return ids_of(self.tokenizer, texts)
 
     def encode_words(self, words: Sequence[str]) -> list[np.ndarray]:
         """Returns the tokens of each word of a text, int32 [t], as if it stood among the others."""
@@ -127,9 +128,9 @@ class EncoderTokens:
         types = np.arange(len(tokens)) >= 1 + len(first) + self.between
         return tokens, types.astype(np.int32)
 
+    @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the text that the tokens stand for, without padding and what stands around texts."""
-        raise NotImplementedError
 
     @property
     def silent(self) -> set[int]:
@@ -155,9 +156,9 @@ class EncoderTokens:
         """Writes the assets to a folder, where `load(folder)` reads them."""
         save_assets(self.assets(), folder)
 
+    @abstractmethod
     def published(self, length: int) -> dict[str, bytes]:
         """Returns the files by which transformers makes this tokenizer, for texts of up to `length` tokens."""
-        raise NotImplementedError
 
     def described(self, length: int, **more: Any) -> bytes:
         """Returns a tokenizer_config.json: the names of the special tokens, `length`, and `more`."""
