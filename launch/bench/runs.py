@@ -3,8 +3,9 @@
   python -m jaxlab.main evaluate --workdir=runs/cnn-1a2b3c4d --split=test        once, when all is chosen
   python launch/bench/runs.py --name=pictures runs/cnn-1a2b3c4d runs/resnet-5e6f7a8b
 
-Nothing is computed here: numbers are those that the runs and `evaluate` wrote. A run's time is from its start to its
-end, whatever else the machine did meanwhile.
+What has no test part, as texts to learn language from, has its last evaluation alone. Nothing is computed here:
+numbers are those that the runs and `evaluate` wrote. A run's time is from its start to its end, whatever else the
+machine did meanwhile.
 """
 
 import argparse
@@ -18,7 +19,8 @@ import record
 def of(workdir: Path) -> dict[str, Any]:
     """Returns what a workdir says of its run."""
     starts = json.loads((workdir / 'runs.json').read_text('utf-8'))
-    test = json.loads((workdir / 'evaluations' / 'test.json').read_text('utf-8'))
+    evaluation = workdir / 'evaluations' / 'test.json'
+    test = json.loads(evaluation.read_text('utf-8')) if evaluation.is_file() else None
     rows = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text('utf-8').splitlines()]
     last = [row for row in rows if any(name.startswith('eval/') for name in row)][-1]
     changed = {key: values[1] for key, values in starts[-1]['changed'].items() if not key.endswith('path')}
@@ -28,9 +30,9 @@ def of(workdir: Path) -> dict[str, Any]:
         'runs': [
             {key: one.get(key) for key in ('started', 'ended', 'commit', 'machine', 'versions')} for one in starts
         ],
-        'step': test['step'],
+        'step': test['step'] if test else last['step'],
         'last_evaluation': last,
-        'test': {'rows': test['rows'], **test['scores']},
+        'test': test and {'rows': test['rows'], **test['scores']},
     }
 
 
