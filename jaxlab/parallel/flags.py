@@ -49,7 +49,7 @@ TPU = {
     '--xla_tpu_data_parallel_opt_different_sized_ops': 'true',
 }
 
-# Nothing that we tried was faster than what XLA does by itself. What costs time on a CPU is in jaxlab/allocator.py.
+# None: no flag was shown to be faster than what XLA does by itself. What costs time on a CPU is in jaxlab/allocator.py.
 CPU: dict[str, str] = {}
 
 VARIABLES = {'gpu': ('XLA_FLAGS', GPU), 'tpu': ('LIBTPU_INIT_ARGS', TPU), 'cpu': ('XLA_FLAGS', CPU)}
