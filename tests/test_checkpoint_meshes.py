@@ -100,8 +100,7 @@ def runs(tmp_path_factory):
         run.save(folder, state)
         return run, folder, on_the_host(state), run.train(state, AFTER)[1]
 
-    with jax.enable_x64(True):
-        yield of
+    return of  # called within tests that are in 64 bits: a fixture that were would leave them on for other files
 
 
 def on_the_host(state):

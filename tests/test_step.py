@@ -258,7 +258,7 @@ MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, wha
         ('a mean of means', 'total / counts[name] for', 'total / jnp.maximum(terms[name].count, 1) / number for'),
         ('counts of one micro-batch', 'term.count.sum()', 'term.count[-1]'),
         ('gradients of one micro-batch', 'jax.tree.map(jnp.add, gradients, more)', 'more'),
-        ('totals of one micro-batch', 'totals[name].sum()', 'totals[name][-1]'),
+        ('totals of one micro-batch', 'total.sum() for name', 'total[-1] for name'),
         (
             'every micro-batch the first',
             'items = (jnp.arange(number), micro_batches)',
@@ -267,7 +267,7 @@ MUTANTS = {  # the check that goes red: (what is wrong, the text of step.py, wha
     ],
     check_one_step: [
         ('a sum that is not divided', 'weights[name] * total / counts[name]', 'weights[name] * total'),
-        ('a sum divided twice', 'Term(totals[name].sum(), counts', 'Term(totals[name].sum() / counts[name], counts'),
+        ('a sum divided twice', 'Term(totals[name], counts', 'Term(totals[name] / counts[name], counts'),
         ('a weight forgotten', '(weights[name] * total / counts', '(total / counts'),
     ],
     check_cut: [

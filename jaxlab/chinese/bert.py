@@ -36,8 +36,8 @@ TABLE: dict[str, str] = {
     'masked={masked} and swapped={swapped} are shares of the same tokens: together at most 1.': (
         'masked={masked} 和 swapped={swapped} 是同一批词元的比例：合起来至多为 1。'
     ),
-    'config.data.processor.name={name} has no token that hides others: wordpiece and roberta have.': (
-        'config.data.processor.name={name} 没有用来遮盖其他词元的词元：wordpiece 和 roberta 有。'
+    'config.data.processor.name={name} has no token "{wants}", which these data put into rows; {have} have it.': (
+        'config.data.processor.name={name} 没有这类数据要放进行里的词元“{wants}”：{have} 有。'
     ),
     'config.data.path: no document of {corpus} has two sentences.': (
         'config.data.path：{corpus}中没有一个文档含两个句子。'

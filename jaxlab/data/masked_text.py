@@ -79,12 +79,7 @@ def make(
     check_memory(len(range(batch_size)[rows]), length)
     tolerated = tolerance(bad, bad_rate)
     corpus = without_bad(text_files.corpus(path) if path else english.corpus(), tolerated)
-    used: Any = known or processor_of(corpus, processor)
-    if not hasattr(used, 'masked'):
-        raise UserError(
-            'config.data.processor.name={name} has no token that hides others: wordpiece and roberta have.',
-            name=processor.name,
-        )
+    used: Any = known or processor_of(corpus, processor, 'masked')
     store = store_of(corpus, used)
     store.omitted.check(tolerated, corpus.name)  # it may have been stored when more was allowed
 

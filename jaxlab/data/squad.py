@@ -83,7 +83,7 @@ def make(
         yield from dict.fromkeys(one.context for one in found.parts['train'])
         yield from (one.question for one in found.parts['train'])
 
-    tokenizer = known.tokenizer if known else learned(processor, texts, found.fingerprint)
+    tokenizer = known.tokenizer if known else learned(processor, texts, found.fingerprint, 'separator')
     encoder = QuestionText(tokenizer, length, stride, question)
     parts = {name: Part.of(part, encoder) for name, part in found.parts.items()}
     training = parts['train']

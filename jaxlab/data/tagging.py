@@ -73,7 +73,7 @@ def make(
     def texts() -> Iterator[str]:
         return (' '.join(one.words) for one in found.parts['train'])
 
-    tokenizer = known.tokenizer if known else learned(processor, texts, found.fingerprint)
+    tokenizer = known.tokenizer if known else learned(processor, texts, found.fingerprint, 'separator')
     encoder = TaggedText(tokenizer, found.labels, length)
     parts = {name: encoder.rows(part) for name, part in found.parts.items()}
     counts = np.bincount(parts['train'].targets[parts['train'].is_asked], minlength=len(found.labels))

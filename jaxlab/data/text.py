@@ -20,6 +20,13 @@ from jaxlab.messages import say
 
 DIGEST = 'digest'  # file beside those of a processor in the cache, by which these are known again
 
+# The processors that have a special token, by the token.
+HAVE = {
+    'end_of_text': ('bpe', 'bytes', 'published'),  # stands between documents
+    'masked': ('wordpiece', 'roberta'),  # hides others
+    'separator': ('wordpiece', 'roberta'),  # stands between two texts
+}
+
 
 def make(
     batch_size: int,
@@ -67,7 +74,7 @@ def make(
     check_memory(len(range(batch_size)[rows]), length)
     tolerated = tolerance(bad, bad_rate)
     corpus = without_bad(text_files.corpus(path) if path else python_library.corpus(), tolerated)
-    used = known or processor_of(corpus, processor)
+    used = known or processor_of(corpus, processor, 'end_of_text')
     store = store_of(corpus, used)
     store.omitted.check(tolerated, corpus.name)  # it may have been stored when more was allowed
 
@@ -135,22 +142,26 @@ def check_memory(rows: int, length: int) -> None:
             )
 
 
-def processor_of(corpus: Corpus, node: ConfigDict) -> TextProcessor:
+def processor_of(corpus: Corpus, node: ConfigDict, wants: str) -> Any:
     """Returns the processor that a config describes, learned from the training part where it learns; cached."""
 
     def training_text() -> Iterator[str]:
         return (text for document in corpus.documents() if not document.held_out for text in document.pieces())
 
-    return learned(node, training_text, corpus.key())
+    return learned(node, training_text, corpus.key(), wants)
 
 
-def learned(node: ConfigDict, texts: Callable[[], Iterator[str]], made_from: Any) -> Any:
+def learned(node: ConfigDict, texts: Callable[[], Iterator[str]], made_from: Any, wants: str) -> Any:
     """Returns the processor that a config describes; it is cached.
 
     Args:
       node: the config of a part of processors/.
       texts: reads the text that it learns from, where it learns.
       made_from: what changes when that text does, any JSON value.
+      wants: the special token that rows of these data need, a key of HAVE.
+
+    Raises:
+      UserError: it is a processor without such a token.
     """
 
     def write(folder: Path) -> None:
@@ -171,4 +182,12 @@ def learned(node: ConfigDict, texts: Callable[[], Iterator[str]], made_from: Any
     folder = existing(node.path, 'config.data.processor.path') if node.get('path') else None
     files = sorted(folder.glob('*')) or [folder] if folder else ()
     key = [FORMAT, node.to_dict(), [stamp(file) for file in files], made_from]
-    return cached('processors', key, write, read)
+    found = cached('processors', key, write, read)
+    if not hasattr(found, wants):
+        raise UserError(
+            'config.data.processor.name={name} has no token "{wants}", which these data put into rows; {have} have it.',
+            name=node.name,
+            wants=wants,
+            have=', '.join(HAVE[wants]),
+        )
+    return found

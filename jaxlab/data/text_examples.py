@@ -73,7 +73,9 @@ def make(
     def texts() -> Iterator[str]:
         return (text for number in numbers.tolist() for text in training.texts[number])
 
-    tokenizer = known.tokenizer if known else learned(processor, texts, [found.fingerprint, validation, seed])
+    tokenizer = (
+        known.tokenizer if known else learned(processor, texts, [found.fingerprint, validation, seed], 'separator')
+    )
     encoder = LabelledText(tokenizer, found.labels, length, pair)
     encoded = {name: encoder.rows(part.texts, part.targets) for name, part in parts.items()}
     info: dict[str, Any] = {

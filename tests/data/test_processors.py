@@ -5,6 +5,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from jaxlab import hub
+from jaxlab.config import build, spec
 from jaxlab.data.processors import bpe, bytes, published
 from jaxlab.errors import UserError
 
@@ -177,3 +178,23 @@ def test_files_for_others_hold_the_same_words(processor):
         assert tokenizer.decode(processor.encode(text)) == text
     name = json.loads(files['tokenizer_config.json'])['eos_token']
     assert tokenizer.token_to_id(name) == processor.end_of_text
+
+
+@pytest.mark.parametrize(
+    ('data', 'processor', 'message'),
+    [
+        ('text', 'wordpiece', 'no token "end_of_text".*; bpe, bytes, published have'),
+        ('text', 'roberta', 'no token "end_of_text"'),
+        ('masked_text', 'bpe', 'no token "masked".*; wordpiece, roberta have'),
+        ('text_examples', 'bytes', 'no token "separator".*; wordpiece, roberta have'),
+        ('tagging', 'bpe', 'no token "separator"'),
+    ],
+)
+def test_words_of_another_kind_are_refused(data, processor, message, corpus):
+    node = spec(f'data.{data}', processor=spec(f'data.processors.{processor}'))
+    if 'vocabulary' in node.processor:
+        node.processor.vocabulary = 300
+    if data in ('text', 'masked_text'):
+        node.path = str(corpus)
+    with pytest.raises(UserError, match=message):
+        build(node, 4, 0, slice(0, 4), key='data')

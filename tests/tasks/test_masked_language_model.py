@@ -122,6 +122,9 @@ class Letters:
     def decode(self, ids):
         return ''.join(chr(int(id) + ord('a') - 5) for id in ids)
 
+    def name_of(self, token):
+        return {4: '[MASK]'}[token]
+
     def join(self, first, *, length):
         return np.concatenate([[2], first, [3]]).astype(np.int32)[:length], None
 
