@@ -1,5 +1,7 @@
 """From pre-training to every purpose: what a run takes of another's weights, or of published ones, and what it says."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -148,3 +150,16 @@ def test_an_export_is_loaded_by_transformers(pretrained_run, tmp_path):
         wanted = theirs(torch.tensor([ids])).prediction_logits[0].numpy()
     found = lab.task.model.apply({'params': lab.params}, ours[None])[0, :, : lab.processor.vocabulary]
     np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_predict_fills_the_gaps_of_a_text(pretrained_run, capsys):
+    folder, lab = pretrained_run
+    text = 'The [MASK] of a [MASK].'
+    wanted = lab(text, top=2)
+    assert main(['predict', f'--workdir={folder}', '--top=2', '--json', text]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [[gap['token'] for gap in gaps] for gaps in told[text]] == [[token for token, _ in gap] for gap in wanted]
+    assert told[text][1][0]['probability'] == pytest.approx(wanted[1][0][1], rel=1e-5)
+    assert main(['predict', f'--workdir={folder}', text, 'nothing is missing']) == 2, 'one of them has no gap'
+    out, err = capsys.readouterr()
+    assert f'{wanted[0][0][0]} {wanted[0][0][1]:.4f} | {wanted[1][0][0]}' in out and 'has no gap' in err

@@ -5,6 +5,7 @@ python -m jaxlab.main predict --workdir=runs/mlp-1a2b3c4d --top=3 --json cat.png
 python -m jaxlab.main predict --workdir=runs/mlp-5e6f7a8b 59,2,32.1,101,157,93.2,38,4,4.86,87
 python -m jaxlab.main predict --workdir=runs/bert_finetune-1a2b3c4d 'A gripping film.' --lines=reviews.txt
 cat reviews.txt | python -m jaxlab.main predict --workdir=runs/bert_finetune-1a2b3c4d --lines=-
+python -m jaxlab.main predict --workdir=runs/bert_pretrain-1a2b3c4d --top=3 'Return the [MASK] of the file.'
 python -m jaxlab.main predict --workdir=runs/transformer-1a2b3c4d --attention 'def add(a, b):'
 """
 
@@ -51,6 +52,11 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.attention and hasattr(experiment.task, 'prompt'):  # it has no answers, and yet looks at the text
         show_attention(experiment, given)
         return 0
+    if hasattr(experiment.processor, 'masked'):
+        filled = fill_gaps(experiment, given, parsed.top, parsed.json)
+        if parsed.attention:
+            show_attention(experiment, given, file=sys.stderr if parsed.json else None)
+        return filled
     if not hasattr(experiment.task, 'answers'):
         raise UserError('--workdir={workdir}: this experiment writes text; generate does that.', workdir=parsed.workdir)
     if hasattr(experiment.task, 'pictures'):
@@ -86,6 +92,29 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.attention:
         show_attention(experiment, readable, file=sys.stderr if parsed.json else None)
     return 0 if len(readable) == len(names) else 2
+
+
+def fill_gaps(experiment: Any, texts: list[str], top: int, as_json: bool) -> int:
+    """Prints the likeliest tokens of each gap of each text, with their probabilities; returns the exit code."""
+    import json
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        try:
+            found[text] = experiment(text, top=top)
+        except UserError as error:
+            print(f'jaxlab: {error}', file=sys.stderr)
+    if as_json:
+        pairs = {
+            text: [[{'token': token, 'probability': share} for token, share in gap] for gap in gaps]
+            for text, gaps in found.items()
+        }
+        print(json.dumps(pairs, ensure_ascii=False))
+    else:
+        lines = [[[f'{token} {share:.4f}' for token, share in gap] for gap in gaps] for gaps in found.values()]
+        told = [' | '.join('  '.join(gap) for gap in gaps) for gaps in lines]
+        show(list(found), told, of_texts=True)
+    return 0 if len(found) == len(texts) else 2
 
 
 def show_attention(experiment: Any, texts: list[str], file: Any = None) -> None:

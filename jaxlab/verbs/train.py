@@ -151,7 +151,7 @@ def train_all(
 def use_of(config: Any) -> str:
     """Returns the verb, with its flags, that asks a trained experiment for what it has learned."""
     match config.task.name:
-        case 'classification' | 'regression' | 'tagging' | 'question_answering':
+        case 'classification' | 'regression' | 'tagging' | 'question_answering' | 'masked_language_model':
             return 'predict --workdir={workdir} …'
         case 'gan':
             return 'generate --workdir={workdir}'

@@ -98,7 +98,7 @@ def test_what_is_longer_than_a_row_is_cut_and_told(made):
 def test_tokens_are_learned_from_what_is_trained_on_alone(made, monkeypatch):
     read, learned = [], text_examples.learned
     monkeypatch.setattr(
-        text_examples, 'learned', lambda node, texts, made_from: read.extend(texts()) or learned(node, texts, made_from)
+        text_examples, 'learned', lambda node, texts, *others: read.extend(texts()) or learned(node, texts, *others)
     )
     data = made()
     decode = data.processor.tokenizer.decode
