@@ -69,14 +69,8 @@ def experiment() -> ConfigDict:
             'compile': 'jit',  # 'jit', for every mesh; 'pmap': the same step, written for one device: mesh data alone
             'deterministic': False,  # on GPUs as well the same numbers, bit for bit, whenever it runs; costs some speed
             'average': 0.0,  # decay of an exponential moving average of the parameters, used to evaluate; 0: none
-            'mesh': {
-                'data': -1,
-                'fsdp': 1,
-                'stage': 1,
-                'expert': 1,
-                'context': 1,
-                'tensor': 1,
-            },  # devices along each axis
+            # Devices along each axis; see parallel/layout.py.
+            'mesh': {'data': -1, 'zero1': 1, 'fsdp': 1, 'stage': 1, 'expert': 1, 'context': 1, 'tensor': 1},
             'precision': {
                 'compute': 'auto',  # float32, bfloat16, float64; auto: bfloat16 on GPU and TPU, else float32
                 'parameters': 'float32',  # of parameters and optimizer state

@@ -30,6 +30,7 @@ from jaxlab.messages import say
 from jaxlab.nn.listening import first_array, layer_by_layer, order
 from jaxlab.nn.listening import heard as listen
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import AXES, make_mesh
 from jaxlab.parameter_groups import merge
 from jaxlab.trust import place
 
@@ -107,7 +108,7 @@ def _mesh(text: str, asked: str) -> dict[str, int]:
 def _exact(config: ConfigDict, mesh: Mapping[str, int]) -> ConfigDict:
     config = config.copy_and_resolve_references()
     config.precision.update(compute='float64', parameters='float64')
-    config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh))
+    config.mesh = ConfigDict(dict.fromkeys(AXES, 1) | dict(mesh))
     return configs.check(config)
 
 
@@ -125,7 +126,7 @@ def _of_experiment(
 
 def _of_config(text: str, path: str, asked: dict[str, int], overrides: Iterable[tuple[str, str]]) -> Side:
     config = _exact(config_text.override(config_text.load(path)[0], overrides), asked)
-    mesh = layout.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     data, config = experiment.make_data(config, mesh)
     task = experiment.make_task(config, data.info)
     with jax.set_mesh(mesh):

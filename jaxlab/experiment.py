@@ -27,6 +27,7 @@ from jaxlab.errors import UserError, nearest
 from jaxlab.evaluation import Probabilities, count, make_evaluate, make_scores
 from jaxlab.messages import say
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import AXES, make_mesh
 from jaxlab.precision import dtypes
 from jaxlab.scores import RowScore
 from jaxlab.task import Told, Tree
@@ -321,10 +322,10 @@ def load(
         return _published(str(workdir), step, mesh, overrides)
     workdir = place.of(workdir)
     config = workdirs.read_config(workdir, allow_import)
-    config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh or {}))
+    config.mesh = ConfigDict(dict.fromkeys(AXES, 1) | dict(mesh or {}))
     config = configs.check(config_text.override(config, overrides))
     determinism.switch(config.deterministic)
-    devices = layout.make_mesh(config.mesh)
+    devices = make_mesh(config.mesh)
     about = workdirs.read_data(workdir)
     with jax.set_mesh(devices):
         batch = {name: jax.ShapeDtypeStruct(tuple(shape), dtype) for name, (shape, dtype) in about['batch'].items()}
@@ -370,10 +371,10 @@ def _published(
     if step not in ('newest', 'best'):
         raise UserError('--step={step}: published weights have no steps.', step=step)
     config = published.config(source)
-    config.mesh = ConfigDict(dict.fromkeys(layout.AXES, 1) | dict(mesh or {}))
+    config.mesh = ConfigDict(dict.fromkeys(AXES, 1) | dict(mesh or {}))
     config = configs.check(config_text.override(config, overrides))
     determinism.switch(config.deterministic)
-    devices = layout.make_mesh(config.mesh)
+    devices = make_mesh(config.mesh)
     processor = configs.build(config.data.processor, list, key='data.processor')
     info = {'vocabulary': processor.vocabulary, 'length': config.data.length}
     with jax.set_mesh(devices):

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.task import Task, Tree
 
 
@@ -29,7 +29,7 @@ def of_step(task: Task, params: Tree, extra: Tree, batch: Mapping[str, Any], key
     """
     shape: Any = jax.ShapeDtypeStruct(key.shape, key.dtype)  # without the mesh that it was made on
     # On a mesh of one device: what a larger one repeats (replicas, the bubbles of a pipeline) is not the model's.
-    with jax.set_mesh(layout.make_mesh({}, jax.local_devices()[:1])):
+    with jax.set_mesh(make_mesh({}, jax.local_devices()[:1])):
         return sum(
             3 * phase.repeat * of_jaxpr(jax.make_jaxpr(getattr(task, phase.loss))(params, extra, batch, shape).jaxpr)
             for phase in task.phases

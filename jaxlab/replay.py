@@ -31,6 +31,7 @@ from jaxlab.messages import say
 from jaxlab.observers import history
 from jaxlab.observers.meter import of_terms
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import AXES, make_mesh
 from jaxlab.trust import first_bad, lines, place
 from jaxlab.trust.secrets import without_secrets
 
@@ -101,7 +102,7 @@ def replay(
     determinism.switch(config.deterministic)
     trained_on = workdirs.read_data(workdir)['fingerprint']
     workdirs.check_identity(workdir, config)
-    mesh = layout.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
     if not 1 <= step <= config.steps:
         raise UserError('--step={step}: the run has the steps 1 to {steps}.', step=step, steps=config.steps)
@@ -167,7 +168,7 @@ def _changed(workdir: Path, step: int, config: ConfigDict, mesh: jax.sharding.Me
         was = [run for run in runs if run['from_step'] < step <= run['step']][-1]
         asked = {key: new for key, (_, new) in was['changed'].items()}
         before = {**was['versions'], 'device_kind': was['device_kind'], 'processes': was['processes'], **asked}
-        before['mesh'] = dict(re.findall(rf'\b({"|".join(layout.AXES)}) (\d+)', was['devices']))
+        before['mesh'] = dict(re.findall(rf'\b({"|".join(AXES)}) (\d+)', was['devices']))
     except (OSError, ValueError, LookupError, TypeError):  # none, or damaged: nothing is known
         return []
     values = without_secrets(json.loads(json.dumps(configs.leaves(config), default=str)))  # as runs.json has them

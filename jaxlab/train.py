@@ -29,6 +29,8 @@ from jaxlab.experiment import make_data, make_sampler, make_task
 from jaxlab.observers import Compiled, Observer, Run
 from jaxlab.observers.meter import Meter
 from jaxlab.parallel import layout, multihost
+from jaxlab.parallel.inventory import describe
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.parameter_groups import merge
 from jaxlab.precision import dtypes
 from jaxlab.trust import faults, lock, numbers
@@ -71,7 +73,7 @@ def train(
     with ExitStack() as opened:  # whatever ends the run, all that was opened is closed again, the last one first
         locked = opened.enter_context(lock.alone(workdir))  # before anything is written
         # 1. The parts. Nothing compiles here, so mistakes surface within seconds.
-        mesh = layout.make_mesh(config.mesh)
+        mesh = make_mesh(config.mesh)
         multihost.check_mesh(mesh)
         unseen = devices.unseen()  # on a thread of its own, like all that may take long and holds nothing up
         data, config = make_data(config, mesh, workdirs.read_processor(workdir, config))
@@ -111,7 +113,7 @@ def train(
         workdirs.remember(workdir, config, data, batch, writes=speaks)
         start = int(state.step)
         about = data.summary, summary(data.splits, config.evaluate.batches), devices.summary(mesh)
-        table = layout.describe(abstract.params, names, shardings.params)
+        table = describe(abstract.params, names, shardings.params)
         furthest = workdirs.furthest(workdir)  # what is not beyond it is done again
         run = Run(config, workdir, start, *about, table, ledger, best, unseen, compiling_since, base=plan.frozen.count)
         for observer in observers:

@@ -21,6 +21,7 @@ from jaxlab.models import gpt
 from jaxlab.nn import adapter
 from jaxlab.observers.tracker import Tracker
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.parameter_groups import merge
 from jaxlab.replay import replay
 from jaxlab.tasks.language_model import LanguageModel
@@ -94,7 +95,7 @@ def written(model='gpt2', rank=2, patterns=('.*',), dtype=jnp.float64, **argumen
     task = LanguageModel(gpt.make(INFO, dtype, dtype, **(MODELS[model] | arguments)))
     config = configs.experiment()
     config.adapters.update(rank=rank, patterns=patterns)
-    mesh = layout.make_mesh({})
+    mesh = make_mesh({})
     boxed = jax.eval_shape(task.init, KEY, batch())[0]
     trained, frozen = adapters.draw(config, task, boxed, mesh, 'head')
     return (
@@ -158,7 +159,7 @@ def test_the_state_saved_is_small():
             name: jax.ShapeDtypeStruct((8, 1024), np.int32) for name in ('tokens', 'positions', 'segments', 'targets')
         }
         shapes |= {'mask': jax.ShapeDtypeStruct((8, 1024), np.float32)}
-        mesh = layout.make_mesh({})
+        mesh = make_mesh({})
         with jax.set_mesh(mesh):
             plan = blueprint.draw(config, task, shapes, mesh)
         state = plan.abstract.replace(key=plan.abstract.step)
@@ -176,7 +177,7 @@ def losses_and_gradients(model, written_as, mesh, accumulate=1, learning_rate=1e
     task, whole, frozen, beside = written(model, **(WRITTEN[written_as]))
     config = configs.experiment()
     config.adapters.rank = 2
-    devices = layout.make_mesh(mesh)
+    devices = make_mesh(mesh)
     with jax.set_mesh(devices):
         boxed = jax.eval_shape(task.init, KEY, batch())[0]
         trained, frozen = adapters.draw(config, task, boxed, devices, 'head')
@@ -232,7 +233,7 @@ def test_outer_axes_are_split_as_those_of_the_base():
     config = configs.experiment()
     config.adapters.rank = 2
     task = written(dtype=jnp.float32)[0]
-    mesh = layout.make_mesh(MESHES['data 2, fsdp 2, tensor 2'])
+    mesh = make_mesh(MESHES['data 2, fsdp 2, tensor 2'])
     boxed = jax.eval_shape(task.init, KEY, batch())[0]
     trained, _ = adapters.draw(config, task, boxed, mesh, 'head')
     names = flatten_dict(layout.names(jax.eval_shape(trained.init, KEY, batch())[0]), sep='/')
@@ -341,7 +342,7 @@ def test_a_new_head_is_trained_whole(tmp_path, monkeypatch):
 def test_what_a_user_can_get_wrong(corpus, base):
     assert 'config.init_from names none' in message(tiny, corpus, adapters__rank=4)
     assert 'more than 0' in message(tiny, corpus, adapters__alpha=0.0)
-    with jax.set_mesh(layout.make_mesh({})):
+    with jax.set_mesh(make_mesh({})):
         assert 'no regular expression' in message(written, patterns=('(',), dtype=jnp.float32)
         assert 'matches no matrix' in message(written, patterns=('final_norm',), dtype=jnp.float32)
         assert 'longer than rank=64' in message(written, rank=64, dtype=jnp.float32)

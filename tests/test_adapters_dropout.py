@@ -15,6 +15,7 @@ from jaxlab.models import gpt, resnet, rnn
 from jaxlab.nn import adapter
 from jaxlab.nn.linear import Linear
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.parameter_groups import merge
 from jaxlab.tasks.language_model import LanguageModel
 from tests.experiments import TRANSFORMER, message
@@ -26,7 +27,7 @@ RATE = 0.25
 
 def drawn(task, config, example):
     """Returns (its parameters, the Frozen, adapters with their scales, no B of which is 0)."""
-    mesh = layout.make_mesh({})
+    mesh = make_mesh({})
     boxed = jax.eval_shape(task.init, KEY, example)[0]
     trained, frozen = adapters.draw(config, task, boxed, mesh, 'head')
     beside = frozen.with_scales(layout.unbox(trained.init(KEY, example)[0]))
@@ -111,7 +112,7 @@ def test_the_same_places_are_dropped_on_every_mesh(float64):
     params = merge(whole, beside)
 
     def loss(mesh):
-        devices = layout.make_mesh(mesh)
+        devices = make_mesh(mesh)
         with jax.set_mesh(devices):
             placed = layout.place(batch(), layout.batch_sharding(devices))
             everywhere = jax.device_put(jax.device_get(params), NamedSharding(devices, PartitionSpec()))

@@ -17,6 +17,7 @@ from jaxlab.main import main
 from jaxlab.models import gpt
 from jaxlab.nn.attention import weights_of
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.tasks.language_model import LanguageModel
 from jaxlab.train import train
 from tests.verbs.test_predict import films, write_films
@@ -64,7 +65,7 @@ def test_a_language_model_reads_the_text_as_a_prompt(tmp_path):
     model = gpt.make({'vocabulary': 257, 'length': 16}, layers=2, width=16, heads=2)
     params = layout.unbox(model.init(jax.random.key(0), np.zeros((1, 4), np.int32)))['params']
     lab = SimpleNamespace(task=LanguageModel(model), processor=Bytes(), params=params, extra={}, step=3)
-    lab.mesh, lab.workdir = layout.make_mesh({}), tmp_path
+    lab.mesh, lab.workdir = make_mesh({}), tmp_path
     words, weights = attention_maps.of_text(lab, 'a b\nc')
     assert words == ['', 'a', ' ', 'b', '\n', 'c'] and weights.shape == (2, 2, 6, 6)
     assert not np.triu(weights, 1).any(), 'nobody looks ahead'

@@ -13,6 +13,7 @@ from jaxlab import train as loop
 from jaxlab.config import spec
 from jaxlab.observers.tracker import Tracker
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.trust import numbers
 from tests.experiments import tiny
 
@@ -82,7 +83,7 @@ def test_several_steps_are_the_steps_one_after_another(count, float64):
 
 @pytest.mark.parametrize('shape', [{'data': 8}, {'data': 2, 'fsdp': 4}])
 def test_slots_are_not_split_over_devices_and_rows_are(shape):
-    mesh = layout.make_mesh(shape)
+    mesh = make_mesh(shape)
     step, shapes, shardings = calls.prepare(counting, {'x': jax.ShapeDtypeStruct((16, 3), np.float32)}, mesh, 4)
     stack = np.random.default_rng(0).normal(size=(4, 16, 3)).astype(np.float32)
     placed = layout.place(({'x': stack}, np.array(3, np.int32)), shardings)

@@ -20,6 +20,7 @@ from jaxlab.checkpoint import Checkpoints
 from jaxlab.config import spec
 from jaxlab.models import gpt
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.tasks.language_model import LanguageModel
 from tests.experiments import transformer
 from tests.test_parallel import INFO, MODELS, batch
@@ -56,7 +57,7 @@ class Run:
         c.average = 0.5
         c.optimizer = spec('optim.momentum', learning_rate=0.1, schedule=spec('schedules.constant'))
         self.config = configs.check(c)
-        self.mesh = layout.make_mesh(MESHES[name])
+        self.mesh = make_mesh(MESHES[name])
         with jax.set_mesh(self.mesh):
             shapes = layout.global_shapes(batch(), len(batch()['mask']))
             self.plan = blueprint.draw(self.config, task(), shapes, self.mesh)

@@ -11,6 +11,7 @@ import pytest
 from jaxlab import config as configs
 from jaxlab import config_text, experiment
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import AXES
 from tests.experiments import ROOT, TRANSFORMER
 
 PUBLISHED = {
@@ -58,7 +59,7 @@ def test_encoders_have_the_published_parameters(size):
     assert count == ENCODERS[size] if size in ENCODERS else count < 6e6
     if size not in ENCODERS:  # whose tables are as long as the published ones, which eight devices do not divide
         for axis in ('fsdp', 'tensor'):
-            sizes = dict.fromkeys(layout.AXES, 1) | {axis: 4}
+            sizes = dict.fromkeys(AXES, 1) | {axis: 4}
             jax.tree.map(lambda leaf, axes, sizes=sizes: layout.spec(axes, leaf.shape, sizes), params, names)
 
 
@@ -75,7 +76,7 @@ def test_every_size_can_be_split(size):
     _, params, names = shapes(size)
     assert all(jax.tree.leaves(names, is_leaf=lambda leaf: isinstance(leaf, tuple)))
     for axis in ('fsdp', 'tensor'):
-        sizes = dict.fromkeys(layout.AXES, 1) | {axis: 8}
+        sizes = dict.fromkeys(AXES, 1) | {axis: 8}
         if size == 'gpt2' and axis == 'tensor':
             continue  # 12 heads are for 2, 3, 4, 6 or 12 devices
         jax.tree.map(lambda leaf, leaf_names, sizes=sizes: layout.spec(leaf_names, leaf.shape, sizes), params, names)

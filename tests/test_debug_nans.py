@@ -13,6 +13,7 @@ from jaxlab.config import spec
 from jaxlab.debug_nans import culprit, told
 from jaxlab.experiment import make_data, make_task
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.trust.first_bad import INFINITE, Argument
 from tests.experiments import message, other_batches, tiny
 
@@ -23,7 +24,7 @@ SMALL = {'batch_size': 4, 'model__width': 16, 'model__heads': 2, 'model__layers'
 def drawn(corpus, **overrides):
     """Returns (blueprint, state, batch) of a small run."""
     config = tiny(corpus, **{**QUIET, **SMALL, **overrides})
-    mesh = layout.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     data, config = make_data(config, mesh)
     task = make_task(config, data.info)
     plan = blueprint.draw(config, task, layout.global_shapes(data.batch(0), config.batch_size), mesh)

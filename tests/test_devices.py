@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from jaxlab import devices
-from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from tests.experiments import ROOT
 
 LISTED = """GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-1f2e)
@@ -64,12 +64,12 @@ def test_peaks(kind, dtype, teraflops):
 )
 def test_devices_in_use_and_seen(monkeypatch, shape, processes, text):
     monkeypatch.setattr(jax, 'process_count', lambda: processes)
-    assert devices.summary(layout.make_mesh(shape)) == text
+    assert devices.summary(make_mesh(shape)) == text
 
 
 def test_one_device(monkeypatch):
     monkeypatch.setattr(jax, 'device_count', lambda: 1)
-    assert devices.summary(layout.make_mesh({'data': 1})) == '1 × cpu'
+    assert devices.summary(make_mesh({'data': 1})) == '1 × cpu'
 
 
 # --- what jax does not see -------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from jaxlab.config import spec
 from jaxlab.errors import UserError
 from jaxlab.main import main
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.train import train
 from tests.experiments import run, tiny, write_corpus
 
@@ -126,7 +127,7 @@ def test_a_workdir_may_not_run_code_of_its_own(place, tmp_path, capsys):
 
 def small(place, **overrides):
     config = tiny(place / 'corpus', data__length=512, batch_size=4, mesh__data=2, **overrides)
-    mesh = layout.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     return mesh, *experiment.make_data(config, mesh)
 
 

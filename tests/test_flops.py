@@ -13,6 +13,7 @@ from jaxlab import flops
 from jaxlab.models import gpt, rnn
 from jaxlab.nn import cross_entropy
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.task import Phase, Term
 from jaxlab.tasks import language_model
 
@@ -63,7 +64,7 @@ def test_a_recurrent_net():
 
 def test_the_key_may_be_of_another_mesh():
     """A run makes it on its own, of all devices; with dropout both meet."""
-    with jax.set_mesh(layout.make_mesh({'data': 8})):
+    with jax.set_mesh(make_mesh({'data': 8})):
         assert count(language_model.make(model(dropout=0.1)), rows=2 * B) == 2 * GPT2
 
 
@@ -174,7 +175,7 @@ def test_products(function, times):
 
 def test_devices_of_a_shard_map():
     """Each of four devices multiplies its two rows; the axis that is not manual is split by XLA, and counts once."""
-    mesh = layout.make_mesh({'data': 4, 'tensor': 2})
+    mesh = make_mesh({'data': 4, 'tensor': 2})
     rows = jax.sharding.PartitionSpec('data')
     multiply = partial(jax.shard_map, mesh=mesh, in_specs=rows, out_specs=rows, axis_names={'data'})
     assert of(multiply(lambda x: x @ jnp.ones((8, 8))), (8, 8)) == SQUARE

@@ -12,6 +12,7 @@ from jaxlab import config_text, experiment, initial, pretrained
 from jaxlab.blueprint import draw
 from jaxlab.errors import UserError
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.pretrained import resnet as table
 from jaxlab.train import train
 from tests.experiments import ROOT, message
@@ -26,7 +27,7 @@ def config_of(*overrides, file=RESNET):
 
 def begun(config):
     """Returns (the state as it is born, the one that training begins with)."""
-    mesh = layout.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     with jax.set_mesh(mesh):
         data, config = experiment.make_data(config, mesh)
         task = experiment.make_task(config, data.info)
@@ -79,7 +80,7 @@ def test_another_architecture_is_told_before_anything_compiles(trained, monkeypa
 def published(tmp_path):
     """Weights of a small ResNet of three colours, with random numbers, as they are published."""
     config = config_of(('data.processor.size', '16'), ('model.shortcut', 'B'))
-    mesh = layout.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     with jax.set_mesh(mesh):
         data, config = experiment.make_data(config, mesh)
         task = experiment.make_task(config, data.info)
@@ -97,11 +98,11 @@ def test_published_weights_and_what_they_want_done_to_a_picture(published):
     config = config_of(('init_from', str(folder)), ('model.shortcut', 'B'))
     born, state = begun(config)
     assert equal(state.params, params) and equal(state.extra, extra) and not equal(born.params, params)
-    data, config = experiment.make_data(config, layout.make_mesh(config.mesh))
+    data, config = experiment.make_data(config, make_mesh(config.mesh))
     assert data.info['shape'] == [16, 16, 1] and data.info['mean'] == [0.1] and data.info['deviation'] == [0.2]
     assert data.processor.interpolation == 'bicubic' and config.data.processor.interpolation == 'bilinear'
     mine = config_of(('init_from', str(folder)), ('data.processor.size', '32'))
-    assert experiment.make_data(mine, layout.make_mesh(mine.mesh))[0].info['shape'] == [32, 32, 1], 'the user decides'
+    assert experiment.make_data(mine, make_mesh(mine.mesh))[0].info['shape'] == [32, 32, 1], 'the user decides'
 
 
 def test_mistakes_are_one_sentence(published):

@@ -11,6 +11,7 @@ from jaxlab import config as configs
 from jaxlab.data.processors import wordpiece
 from jaxlab.main import main
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.pretrained import bert
 from jaxlab.train import train
 from tests.experiments import ROOT, message, write_corpus
@@ -28,7 +29,7 @@ def config_of(file, size, **overrides):
 
 def begun(config):
     """Returns (the state that a run begins with, the one that it is born with, the data)."""
-    mesh = layout.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     with jax.set_mesh(mesh):
         data, config = experiment.make_data(config, mesh)
         batch = layout.global_shapes(data.batch(0), config.batch_size)

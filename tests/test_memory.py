@@ -11,13 +11,14 @@ from ml_collections import ConfigDict
 
 from jaxlab import memory
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 MIB = 2**20
 
 
 def test_a_compiled_step(monkeypatch):
     """On each of eight devices: the state whole, an eighth of the batch, and what is computed between them."""
-    mesh = layout.make_mesh({'data': 8})
+    mesh = make_mesh({'data': 8})
     rows, whole = layout.batch_sharding(mesh), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     state = jax.ShapeDtypeStruct((512, 512), jnp.float32, sharding=whole)  # 1 MiB
     batch = jax.ShapeDtypeStruct((2048, 512), jnp.float32, sharding=rows)  # 4 MiB, of which each has half a MiB
@@ -45,7 +46,7 @@ def test_a_backend_that_does_not_know():
 
 
 def test_bytes_of_a_state():
-    mesh = layout.make_mesh({'data': 2, 'fsdp': 4})
+    mesh = make_mesh({'data': 2, 'fsdp': 4})
     arrays = {
         'w': jax.ShapeDtypeStruct((8, 6), jnp.float32),
         'b': jax.ShapeDtypeStruct((6,), jnp.bfloat16),

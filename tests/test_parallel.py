@@ -29,6 +29,7 @@ from jaxlab.nn.linear import Embedding, Linear
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.parameter import parameter
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.task import Term
 from jaxlab.tasks.language_model import LanguageModel
 from jaxlab.trust import numbers
@@ -127,7 +128,7 @@ def stacked(params):
 
 def train(task, params, mesh, micro_batches=1, learning_rate=0.125, schedule=CONSTANT, count=STEPS):
     """Trains `count` steps on one batch; returns the losses [count] and the first gradients."""
-    mesh = layout.make_mesh(mesh)
+    mesh = make_mesh(mesh)
     with jax.set_mesh(mesh):
         names = layout.names(jax.eval_shape(task.init, jax.random.key(0), batch())[0])
         node = spec('optim.momentum', learning_rate=learning_rate, momentum=0.9, clip=0.0, schedule=schedule)
@@ -214,7 +215,7 @@ def test_dropout_falls_on_the_same_places_on_every_mesh(float64):
 
 def test_parameters_are_born_in_parts_with_the_numbers_they_have_whole(float64):
     task = make_task('gpt2', 'scanned')  # the layers of a stack have keys of their own, made by splitting
-    mesh = layout.make_mesh(MESHES['data 2, fsdp 2, tensor 2'])
+    mesh = make_mesh(MESHES['data 2, fsdp 2, tensor 2'])
     boxed = jax.eval_shape(task.init, jax.random.key(0), batch())[0]
     shardings = layout.shardings(layout.unbox(boxed), layout.names(boxed), mesh)
 

@@ -10,7 +10,7 @@ import pytest
 from jaxlab import config, evaluation
 from jaxlab.errors import UserError
 from jaxlab.evaluation import make_evaluate, make_scores
-from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.scores import believed
 
 ROWS, LENGTH, VOCABULARY = 12, 5, 7
@@ -103,7 +103,7 @@ def test_outputs_are_split_over_devices_first(monkeypatch):
     monkeypatch.setattr(evaluation, 'OUTPUTS', 200)
     outputs = {'logits': np.zeros((16, 25), np.float32)}  # a row is 100 bytes
     assert evaluation.micro_batches(outputs, 16, 1) == 8
-    with jax.set_mesh(layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
+    with jax.set_mesh(make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
         assert evaluation.micro_batches(outputs, 16, 1) == 2
 
 

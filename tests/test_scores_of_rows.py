@@ -17,6 +17,7 @@ from sklearn.preprocessing import label_binarize
 from jaxlab import evaluation
 from jaxlab.evaluation import make_evaluate, make_scores
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.scores import area, classification
 from tests.experiments import start_two
 
@@ -152,7 +153,7 @@ def test_micro_batches_change_none(sizes, accumulate):
 @pytest.mark.parametrize('accumulate', [1, 2])
 def test_devices_change_none(mesh, accumulate):
     rows = filled(split(), 16)
-    devices = layout.make_mesh(mesh)
+    devices = make_mesh(mesh)
     place = layout.batch_sharding(devices)
     with jax.set_mesh(devices):
         run = make_evaluate(Says(), make_scores(NAMES, INFO), accumulate)
@@ -266,7 +267,7 @@ class Order:
 def in_order(accumulate=1, mesh=None):
     at = np.arange(48, dtype=np.int32)
     rows = {'at': at, 'values': at / 2, 'mask': (at % 5 != 0).astype(np.float32)}
-    devices = layout.make_mesh(mesh or {'data': 1})
+    devices = make_mesh(mesh or {'data': 1})
     with jax.set_mesh(devices):
         placed = (layout.place(batch, layout.batch_sharding(devices)) for batch in batches(rows, [16] * 3))
         found = make_evaluate(Says(), [Order()], accumulate)(jnp.float32(1), {}, placed)['rows']
@@ -336,7 +337,7 @@ from jaxlab.evaluation import make_evaluate
 from jaxlab.parallel import layout
 from tests.test_scores_of_rows import Order, Says
 
-mesh = layout.make_mesh({'data': 2})
+mesh = make_mesh({'data': 2})
 place = layout.batch_sharding(mesh)
 mine = layout.process_rows(8, 2, mesh)
 at = np.arange(16, dtype=np.int32)

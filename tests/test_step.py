@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxlab.step
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from tests.toys import (
     DUEL_ONCE,
     DUEL_RATES,
@@ -76,7 +77,7 @@ def check_cut(steps):
     found = steps.cut({'tokens': rows[:, None]}, 4)['tokens']
     assert found.shape == (4, 4, 1) and found[1, :, 0].tolist() == [1, 5, 9, 13]
 
-    mesh = layout.make_mesh({'data': 4})
+    mesh = make_mesh({'data': 4})
     split = NamedSharding(mesh, PartitionSpec(None, ('data', 'fsdp')))
     cut = jax.jit(lambda x: steps.cut(x, 4), in_shardings=layout.batch_sharding(mesh), out_shardings=split)
     program = cut.lower(rows).compile().as_text()

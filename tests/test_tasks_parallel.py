@@ -18,6 +18,7 @@ from jaxlab.config import build, spec
 from jaxlab.models.bert import make
 from jaxlab.nn import linear
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.task import Term
 from jaxlab.tasks import question_answering, tagging
 from jaxlab.trust import numbers
@@ -67,7 +68,7 @@ def train(task, name, mesh, micro_batches=1, rank=0):
     """Trains on one batch; returns {'losses': [steps], 'gradients': those of the first}. With a rank adapters learn,
     and all that they stand beside is frozen."""
     rows, key = batch()[name], jax.random.key(0)
-    mesh = layout.make_mesh(mesh)
+    mesh = make_mesh(mesh)
     config = configs.experiment()
     config.adapters.update(rank=rank)
     with jax.set_mesh(mesh):

@@ -178,9 +178,9 @@ TABLE: dict[str, str] = {
         ' 的网格大小，或一个能被 {split} 整除的轴大小。'
     ),
     ' in {count} micro-batches': '（分成 {count} 个微批）',
-    'config.batch_size={size}{cut} cannot be split over {shards} devices (mesh data × fsdp); the nearest that can:'
+    'config.batch_size={size}{cut} cannot be split over {shards} devices (mesh {axes}); the nearest that can:'
     ' {near}.': (
-        'config.batch_size={size}{cut}：无法平分到 {shards} 个设备上（网格 data × fsdp）；可行的最接近的值是 {near}。'
+        'config.batch_size={size}{cut}：无法平分到 {shards} 个设备上（网格 {axes}）；可行的最接近的值是 {near}。'
     ),
     'config.mesh.{axis}={size}: nothing in this model is split over mesh axis "{axis}", so {idle} of every {size}'
     ' devices would repeat the work of the first. Set config.mesh.{axis}=1 and config.mesh.data={size}.': (

@@ -37,7 +37,7 @@ class Run:
     data: str  # one line on the data
     evaluation: str  # one line on how much of it is looked at while training
     devices: str  # one line on the devices and the mesh
-    layout: list[dict[str, Any]]  # see `jaxlab.parallel.layout.describe`
+    layout: list[dict[str, Any]]  # see `jaxlab.parallel.inventory.describe`
     ledger: Ledger  # where the time goes; it may be asked at any time
     best: Best = field(default_factory=Best)  # what the evaluations before `start` came to
     unseen: Future[str] = field(default_factory=Future)  # see `jaxlab.devices.unseen`

@@ -4,7 +4,8 @@ Layers name the axes of their arrays ('embed', 'heads', …) and know nothing of
 axis, so every way of training in parallel is a mesh shape in the config, and never another code path:
 
     c.mesh.data = 8      each device sees its own rows of the batch; parameters are copied (data parallel)
-    c.mesh.fsdp = 8      the same, but parameters and optimizer state are stored in eighths (ZeRO-3, FSDP)
+    c.mesh.zero1 = 8     the same, but optimizer state and averages are stored in eighths (ZeRO-1, arXiv:1910.02054)
+    c.mesh.fsdp = 8      the same, but parameters are stored in eighths too (ZeRO-3, FSDP)
     c.mesh.tensor = 8    every matrix is cut between devices, Megatron's way (tensor parallel)
     c.mesh.data, .fsdp, .tensor = 2      all three
 
@@ -14,7 +15,6 @@ shardings imply.
 
 import itertools
 import math
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,13 +22,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax.core import meta
-from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from jaxlab.errors import UserError, nearest
 from jaxlab.messages import say
-
-# Outer axes cross slow links (between hosts), inner axes fast ones: tensor parallelism talks most, so it is innermost.
-AXES = ('data', 'fsdp', 'stage', 'expert', 'context', 'tensor')
 
 
 class Row(NamedTuple):
@@ -41,23 +38,26 @@ class Row(NamedTuple):
 
 TABLE: dict[str, Row] = {
     #                  activation          parameter             optimizer state
-    'batch': Row(('data', 'fsdp'), None, None),
+    # Rows are split over 'expert' too: between two layers of experts its devices train on rows of their own.
+    'batch': Row(('data', 'zero1', 'fsdp', 'expert'), None, None),
     'length': Row(None, None, None),
-    # FSDP: parameters are stored along one more axis, and gathered where they are used.
-    'embed': Row(None, 'fsdp', 'fsdp'),
+    # FSDP: parameters are stored along one more axis, and gathered where they are used; optimizer state along two.
+    'embed': Row(None, 'fsdp', ('fsdp', 'zero1')),
     'heads': Row('tensor', 'tensor', 'tensor'),
     'kv_heads': Row('tensor', 'tensor', 'tensor'),
     'mlp': Row('tensor', 'tensor', 'tensor'),
     # Split on both of its axes, a table is copied whole at every look-up ("involuntary full rematerialization"): its
     # rows take both mesh axes, and its width ('table', not 'embed') takes none.
-    'vocab': Row('tensor', ('tensor', 'fsdp'), ('tensor', 'fsdp')),
+    'vocab': Row('tensor', ('tensor', 'fsdp'), ('tensor', 'fsdp', 'zero1')),
     'table': Row(None, None, None),
     'positions': Row(None, None, None),
     'window': Row(None, None, None),  # the taps of a convolution
     'conv_in': Row(None, None, None),  # the 3 colours of an image
-    'conv_out': Row(None, 'fsdp', 'fsdp'),
+    'conv_out': Row(None, 'fsdp', ('fsdp', 'zero1')),
     'channels': Row('tensor', 'tensor', 'tensor'),  # those between two convolutions of a block, as 'mlp' is in an MLP
-    'hidden': Row('tensor', ('tensor', 'fsdp'), ('tensor', 'fsdp')),  # between dense layers whose other axis is odd
+    'hidden': Row(
+        'tensor', ('tensor', 'fsdp'), ('tensor', 'fsdp', 'zero1')
+    ),  # between dense layers whose other axis is odd
     'inputs': Row(None, None, None),  # pixels, columns: any number
     'classes': Row(None, None, None),
     'norm': Row(None, None, None),  # scales and biases as wide as the residual stream: small, so every device has them
@@ -69,67 +69,10 @@ TABLE: dict[str, Row] = {
 Names = tuple[str | None, ...]
 
 
-def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None) -> Mesh:
-    """Returns the device mesh with all of `AXES`, for the partitioner to propagate shardings over (type Auto).
-
-    Args:
-      shape: the size of each axis; a missing one is 1; at most one is -1 and takes what the others leave.
-      devices: what to lay the mesh over, by default all that JAX sees; where the shape wants fewer, the first ones.
-
-    Raises:
-      UserError: an axis is unknown or has a size below 1, two are -1, the shape wants more devices than there are, or
-        there is none.
-    """
-    try:
-        devices = list(jax.devices() if devices is None else devices)
-    except RuntimeError as error:  # JAX_PLATFORMS, which --device sets, names one that does not start
-        raise UserError('JAX has no device to run on. {error}', error=error) from None
-    for axis, size in shape.items():
-        if axis not in AXES:
-            raise UserError(
-                'config.mesh.{axis}: there is no such mesh axis; they are {axes}.', axis=axis, axes=', '.join(AXES)
-            )
-        if size < 1 and size != -1:
-            raise UserError(
-                'config.mesh.{axis}={size}: a mesh axis has at least 1 device (or -1: all that are left).',
-                axis=axis,
-                size=size,
-            )
-    sizes = dict.fromkeys(AXES, 1) | dict(shape)
-    free = [axis for axis, size in sizes.items() if size == -1]
-    if len(free) > 1:
-        raise UserError(
-            'config.mesh: {one} and {other} are both -1; only one axis can take all devices that are left.',
-            one=free[0],
-            other=free[1],
-        )
-    fixed = math.prod(size for size in sizes.values() if size != -1)
-    text = ' × '.join(f'{axis} {size}' for axis, size in sizes.items() if size not in (1, -1)) or 'data 1'
-    if fixed > len(devices):
-        raise UserError(
-            'config.mesh: {mesh} wants {wanted} devices, and JAX sees {seen} ({platform}).'
-            ' Make the axes smaller; to try a mesh without the machines:'
-            ' XLA_FLAGS=--xla_force_host_platform_device_count={wanted}',
-            mesh=text,
-            wanted=fixed,
-            seen=len(devices),
-            platform=devices[0].platform,
-        )
-    if free:
-        if len(devices) % fixed:
-            raise UserError(
-                'config.mesh: {axis}=-1 cannot share out {count} devices, since {mesh} does not divide them.',
-                axis=free[0],
-                count=len(devices),
-                mesh=text,
-            )
-        sizes[free[0]] = len(devices) // fixed
-    count = math.prod(sizes.values())
-    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count])
-
-
 def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: str = 'parameter', of: str = 'array'):
     """Turns the axis names of one array into a PartitionSpec, loudly where JAX would be silent.
+
+    Mesh axes of size 1 split nothing, and are not in it.
 
     Args:
       names: one name of `TABLE`, or None (not split), for each axis.
@@ -156,7 +99,8 @@ def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: s
                 nearest=nearest(name, TABLE),
             )
         axes = getattr(TABLE[name], kind)
-        for axis in [axes] if isinstance(axes, str) else axes or ():
+        axes = tuple(axis for axis in ([axes] if isinstance(axes, str) else axes or ()) if sizes[axis] > 1)
+        for axis in axes:
             if axis in taken:
                 raise UserError(
                     '{of}: axis names "{one}" and "{other}" are both split over mesh axis "{axis}".',
@@ -166,19 +110,18 @@ def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: s
                     axis=axis,
                 )
             taken[axis] = name
-        split = math.prod(sizes[axis] for axis in ([axes] if isinstance(axes, str) else axes or ()))
+        split = math.prod(sizes[axis] for axis in axes)
         if size % split:
-            where = axes if isinstance(axes, str) else ' × '.join(axes)
             raise UserError(
                 '{of}: axis "{name}" of size {size} cannot be split over mesh axis {where} of size {split}.'
                 ' Choose a mesh size that divides {size}, or a size that {split} divides.',
                 of=of,
                 name=name,
                 size=size,
-                where=where,
+                where=' × '.join(axes),
                 split=split,
             )
-        entries.append(axes)
+        entries.append(axes[0] if len(axes) == 1 else axes or None)
     return PartitionSpec(*entries)
 
 
@@ -192,15 +135,7 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
         return x
     manual = set(mesh.manual_axes)
     sizes = {axis: 1 if axis in manual else size for axis, size in mesh.shape.items()}
-    pinned = spec(names, x.shape, sizes, 'activation', of=f'activation {names}')
-    pinned = PartitionSpec(*(_without(entry, manual) for entry in pinned))
-    return jax.lax.with_sharding_constraint(x, pinned)
-
-
-def _without(entry: Any, manual: set[str]) -> Any:
-    if isinstance(entry, tuple):
-        return tuple(axis for axis in entry if axis not in manual) or None
-    return None if entry in manual else entry
+    return jax.lax.with_sharding_constraint(x, spec(names, x.shape, sizes, 'activation', of=f'activation {names}'))
 
 
 # --- trees -----------------------------------------------------------------------------------------------------------
@@ -282,7 +217,7 @@ def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh, frozen: Any = No
         extra=shardings(abstract.extra, nameless.extra, mesh),
         opt_state=shardings(abstract.opt_state, copies, mesh, 'optimizer'),
         key=NamedSharding(mesh, PartitionSpec()),
-        average=shardings(abstract.average, names_tree, mesh) if abstract.average else {},
+        average=shardings(abstract.average, names_tree, mesh, 'optimizer') if abstract.average else {},
         data_offset=NamedSharding(mesh, PartitionSpec()),
         health=shardings(abstract.health, nameless.health, mesh),
     )
@@ -308,11 +243,12 @@ def process_rows(batch_size: int, accumulate: int, mesh: Mesh) -> slice:
     shards = batch_shards(mesh)
     if batch_size % (shards * accumulate):
         raise UserError(
-            'config.batch_size={size}{cut} cannot be split over {shards} devices (mesh data × fsdp);'
+            'config.batch_size={size}{cut} cannot be split over {shards} devices (mesh {axes});'
             ' the nearest that can: {near}.',
             size=batch_size,
             cut=say(' in {count} micro-batches', count=accumulate) if accumulate > 1 else '',
             shards=shards,
+            axes=' × '.join(TABLE['batch'].activation or ()),
             near=max(round(batch_size / (shards * accumulate)), 1) * shards * accumulate,
         )
     mine = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
@@ -350,7 +286,7 @@ def batch_shards(mesh: Mesh | AbstractMesh | None = None) -> int:
 
 
 def _check_used(param_shardings: Any, mesh: Mesh) -> None:
-    used = set(TABLE['batch'].activation or ())
+    used = {'data', 'zero1', 'fsdp'}  # 'expert' splits rows as well, but is for models that have experts
     for sharding in jax.tree.leaves(param_shardings):
         for entry in sharding.spec:
             used.update(entry if isinstance(entry, tuple) else [entry])
@@ -364,35 +300,6 @@ def _check_used(param_shardings: Any, mesh: Mesh) -> None:
                 size=size,
                 idle=size - 1,
             )
-
-
-# --- for people ------------------------------------------------------------------------------------------------------
-
-
-def describe(params: Any, names_tree: Any, param_shardings: Any) -> list[dict[str, Any]]:
-    """Returns a row for each kind of parameter, equal layers folded into one, for people to read."""
-    rows: dict[Any, dict[str, Any]] = {}
-
-    def add(path: Any, leaf: Any, leaf_names: Names, sharding: NamedSharding) -> None:
-        name = re.sub(r'(?<=_)\d+(?=/)', '*', path_name(path))  # layer_0/… and layer_1/… are rows of one kind
-        row = rows.setdefault(
-            (name, leaf.shape),
-            {
-                'name': name,
-                'times': 0,
-                'names': leaf_names or (None,) * len(leaf.shape),
-                'shape': leaf.shape,
-                'count': 0,
-                'split': '' if sharding.is_fully_replicated else str(sharding.spec).removeprefix('PartitionSpec'),
-                'bytes_per_device': 0,
-            },
-        )
-        row['times'] += 1
-        row['count'] += math.prod(leaf.shape)
-        row['bytes_per_device'] += math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-
-    jax.tree_util.tree_map_with_path(add, params, names_tree, param_shardings)
-    return list(rows.values())
 
 
 def path_name(path: Any) -> str:

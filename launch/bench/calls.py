@@ -19,6 +19,7 @@ from jaxlab import step as training_step
 from jaxlab.allocator import keep_freed_memory
 from jaxlab.config import spec
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.tasks import language_model
 
 STEPS = 40
@@ -34,7 +35,7 @@ def make(size: gpt_peer.Size, most: int) -> Callable[[], None]:
     task = language_model.make(gpt_peer.ours(size))
     data = train_gpt.batches(size, STEPS)
     shapes = layout.global_shapes(data[0], size.batch)
-    mesh = layout.make_mesh({'data': 1})
+    mesh = make_mesh({'data': 1})
     with jax.set_mesh(mesh):
         names = layout.names(jax.eval_shape(task.init, jax.random.key(0), shapes)[0])
         optimizers = [optim.adamw(names, 1000, learning_rate=1e-3, schedule=spec('schedules.constant'))]

@@ -26,6 +26,7 @@ from jaxlab import blueprint, calls, config_text, determinism
 from jaxlab.allocator import keep_freed_memory
 from jaxlab.experiment import make_task
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'transformer.py'
 SIZES = ('tiny', 'default', 'small', 'gpt2', 'gpt2_medium')
@@ -56,7 +57,7 @@ def make(size: str, steps: int) -> tuple[Callable[[], None], Callable[[], str], 
     config.steps_per_call = 1
     vocabulary = {'published': 50257, 'bytes': 257}.get(config.data.processor.name) or config.data.processor.vocabulary
     data = batches(vocabulary, config.data.length, config.batch_size, steps)
-    mesh = layout.make_mesh({'data': 1})
+    mesh = make_mesh({'data': 1})
     task = make_task(config, {'vocabulary': vocabulary, 'length': config.data.length})
     with jax.set_mesh(mesh):
         plan = blueprint.draw(config, task, layout.global_shapes(data[0], config.batch_size), mesh)

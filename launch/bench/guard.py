@@ -26,7 +26,7 @@ import rounds
 import train_gpt
 
 from jaxlab.allocator import keep_freed_memory
-from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.trust import numbers
 
 SIZES = {
@@ -50,7 +50,7 @@ def measure(name: str, number: int) -> dict[str, Any]:
     """Returns what there is to say of one size after `number` rounds."""
     size, steps = SIZES[name], STEPS.get(name, 1)
     data = train_gpt.batches(size, steps)
-    mesh = layout.make_mesh({'data': 1})
+    mesh = make_mesh({'data': 1})
     with jax.set_mesh(mesh):
         guarded, params = train_gpt.make_ours(size, data, mesh, steps)
         with unguarded():

@@ -31,6 +31,7 @@ from jaxlab.config_text import load, override
 from jaxlab.data.stream import Batch, prefetch
 from jaxlab.experiment import make_data, make_task
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 CONSTANT, REAL = 'one batch', 'pipeline'
 DIGITS = ('configs/mlp.py', 'configs/cnn.py', 'configs/resnet.py')
@@ -56,7 +57,7 @@ def make(path: str, side: str, steps: int, overrides: list[str]) -> tuple[Callab
     """
     config = config_of(path, overrides)
     config.mesh.data = 1
-    mesh = layout.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     data, config = make_data(config, mesh)
     first = data.batch(0)
     batch: Callable[[int], Batch] = data.batch if side == REAL else lambda n: first
@@ -97,7 +98,7 @@ def make(path: str, side: str, steps: int, overrides: list[str]) -> tuple[Callab
 def profile(path: str, overrides: list[str], batches: int = 200) -> None:
     """Prints how long a batch takes to make, and which functions take it."""
     config = config_of(path, overrides)
-    data, config = make_data(config, layout.make_mesh({'data': 1}))
+    data, config = make_data(config, make_mesh({'data': 1}))
     data.batch(0)
     start = time.perf_counter()
     for n in range(batches):

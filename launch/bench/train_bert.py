@@ -33,6 +33,7 @@ from jaxlab.allocator import keep_freed_memory
 from jaxlab.config import experiment, spec
 from jaxlab.experiment import make_task
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.pretrained import bert
 
 RATE, DECAY = 1e-4, 0.01
@@ -99,7 +100,7 @@ def begin(size: Size, data: list[dict[str, np.ndarray]]) -> tuple[blueprint.Blue
     schedule = spec('schedules.constant')
     c.optimizer = spec('optim.adamw', learning_rate=RATE, weight_decay=DECAY, schedule=schedule, clip=0.0)
     info = {'vocabulary': size.vocabulary, 'length': size.length, 'types': 2, 'padding': 0}
-    mesh = layout.make_mesh(c.mesh)
+    mesh = make_mesh(c.mesh)
     with jax.set_mesh(mesh):
         plan = blueprint.draw(c, make_task(c, info), layout.global_shapes(data[0], size.batch), mesh)
         return plan, plan.born()

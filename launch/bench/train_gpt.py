@@ -34,6 +34,7 @@ from jaxlab import step as training_step
 from jaxlab.allocator import keep_freed_memory
 from jaxlab.config import spec
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.tasks import language_model
 
 RATE, DECAY = 1e-3, 0.1
@@ -141,7 +142,7 @@ def serve(side: str, size: gpt_peer.Size, steps: int, most: int) -> None:
     if side == 'jaxlab':
         keep_freed_memory()  # as jaxlab.main does it
     data = batches(size, steps)
-    mesh = layout.make_mesh({'data': 1})
+    mesh = make_mesh({'data': 1})
     with jax.set_mesh(mesh):
         run, params = make_ours(size, data, mesh, most)
         if side != 'jaxlab':
@@ -154,7 +155,7 @@ def serve(side: str, size: gpt_peer.Size, steps: int, most: int) -> None:
 def serve_mesh(shape: scaling.Mesh, size: gpt_peer.Size, steps: int, most: int) -> None:
     """Is one mesh of `scaling.measure`; `size.batch` are the rows of each device."""
     keep_freed_memory()
-    mesh = layout.make_mesh(shape)
+    mesh = make_mesh(shape)
     size = replace(size, batch=size.batch * mesh.size)
     data = batches(size, steps)
     with jax.set_mesh(mesh):

@@ -34,6 +34,7 @@ from jaxlab import blueprint, calls
 from jaxlab.allocator import keep_freed_memory
 from jaxlab.experiment import make_task
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 OURS, ONE = 'jaxlab', 'jaxlab, 1 step in a call'
 STEPS = {'mlp': 200, 'cnn': 20, 'resnet18': 2, 'resnet50': 10, 'vit_b': 10}
@@ -68,7 +69,7 @@ def batches(size: Size, number: int) -> Batches:
 def begin(size: Size, data: Batches, most: int) -> tuple[blueprint.Blueprint, Any]:
     """Returns the plan of our training, and the state that it starts from. `most` is `config.steps_per_call`."""
     config = picture_peer.ours(size, most)
-    mesh = layout.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     with jax.set_mesh(mesh):
         task = make_task(config, picture_peer.info(size))
         plan = blueprint.draw(config, task, layout.global_shapes(data[0], size.batch), mesh)

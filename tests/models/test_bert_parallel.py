@@ -12,6 +12,7 @@ import pytest
 
 from jaxlab.models.bert import make
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from tests.models.test_pictures_parallel import MESHES
 
 ROWS, STEPS = 16, 3
@@ -77,7 +78,7 @@ def drawn(boxed):
 def train(name, mesh):
     arguments = TINY | MODELS[name]
     model = make(INFO | {'vocabulary': arguments.get('vocabulary', 48)}, jnp.float64, jnp.float64, **arguments)
-    mesh = layout.make_mesh(mesh)
+    mesh = make_mesh(mesh)
     with jax.set_mesh(mesh):
         boxed = jax.eval_shape(model.init, jax.random.key(0), *(batch()[name] for name in model.takes))['params']
         shardings = layout.shardings(layout.unbox(boxed), layout.names(boxed), mesh)

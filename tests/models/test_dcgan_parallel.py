@@ -13,6 +13,7 @@ import pytest
 from jaxlab.models import dcgan
 from jaxlab.nn.spectral_norm import spectral_norm
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 ROWS, STEPS, CLASSES = 16, 2, 5
 # The number of layers is even in one and odd in the other: whose channels are split alternates.
@@ -72,7 +73,7 @@ def drawn(model):
 
 def train(model, mesh):
     """Trains both networks on one batch; returns the losses, the first gradients, and what is kept beside."""
-    mesh = layout.make_mesh(mesh)
+    mesh = make_mesh(mesh)
     with jax.set_mesh(mesh):
         found = boxed(model)
         variables = drawn(model)

@@ -20,6 +20,7 @@ from jaxlab.errors import UserError
 from jaxlab.models import cnn
 from jaxlab.nn.norm import BatchNorm
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 ROWS, CLASSES, STEPS = 16, 5, 3
 INFO = {'shape': [9, 7, 3], 'classes': CLASSES}
@@ -86,7 +87,7 @@ def drawn(model):
 
 def train(model, mesh):
     """Trains on one batch; returns what `check` compares: the losses, the first gradients and the last statistics."""
-    mesh = layout.make_mesh(mesh)
+    mesh = make_mesh(mesh)
     with jax.set_mesh(mesh):
         found = boxed(model)
         names = layout.names(found)

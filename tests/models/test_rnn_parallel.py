@@ -14,6 +14,7 @@ import pytest
 from jaxlab.models.rnn import make
 from jaxlab.nn import recurrent
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.tasks.language_model import LanguageModel
 from tests.models.test_pictures_parallel import MESHES
 
@@ -64,7 +65,7 @@ def loss_of(model, params, batch):
 def train(name, mesh):
     info, arguments = MODELS[name]
     model = make(info, jnp.float64, jnp.float64, **arguments)
-    mesh = layout.make_mesh(mesh)
+    mesh = make_mesh(mesh)
     with jax.set_mesh(mesh):
         boxed = jax.eval_shape(model.init, jax.random.key(0), *(batch()[one] for one in model.takes))['params']
         shardings = layout.shardings(layout.unbox(boxed), layout.names(boxed), mesh)

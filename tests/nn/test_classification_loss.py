@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxlab.nn.classification_loss import losses
-from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 MESHES = [{'data': 8}, {'fsdp': 8}, {'tensor': 8}, {'data': 2, 'fsdp': 2, 'tensor': 2}]
 
@@ -66,7 +66,7 @@ def test_a_mesh_changes_no_number(shape, float64):
     def value(logits):
         return losses(logits, targets, gamma=1.5).sum()
 
-    mesh = layout.make_mesh(shape)
+    mesh = make_mesh(shape)
     with jax.set_mesh(mesh):
         placed = jax.device_put(logits, NamedSharding(mesh, PartitionSpec(('data', 'fsdp'), None)))
         found = jax.jit(jax.value_and_grad(value))(placed)

@@ -11,6 +11,7 @@ from jaxlab.nn import conv as convs
 from jaxlab.nn import windows, winograd
 from jaxlab.nn.conv import ALGORITHMS, Conv, choose, conv
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 # x, kernel, and stride, padding, dilation, groups
 SHAPES = {
@@ -312,7 +313,7 @@ def test_a_mesh_changes_no_number_and_gathers_no_activation(algorithm, shape, fl
     boxed = layer.init(jax.random.key(0), x)['params']
     params, names = layout.unbox(boxed), layout.names(boxed)
     wanted = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(params, x)
-    mesh = layout.make_mesh(shape)
+    mesh = make_mesh(shape)
     with jax.set_mesh(mesh):
         shardings = layout.shardings(params, names, mesh), layout.batch_sharding(mesh)
         if 'fsdp' in shape:

@@ -12,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxlab.nn import cross_entropy as room
 from jaxlab.nn.cross_entropy import chunk_length, cross_entropy, of_logits
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 B, T, D, V = 8, 12, 6, 16
 MESHES = [{'data': 8}, {'fsdp': 8}, {'tensor': 8}, {'data': 2, 'fsdp': 2, 'tensor': 2}]
@@ -130,7 +131,7 @@ def test_chunks_are_of_equal_length_and_hold_few_logits():
         assert c == 1 or -(-t // c) * c - t < -(-t // c)  # no more than one token of padding for each chunk
     assert chunk_length(8, 96, 1 << 20, 100) == 48 and chunk_length(8, 97, 1 << 20, 100) == 49  # 96 = 2 · 48
     assert chunk_length(1, 8192, 128256, 4096) == room.TOKENS  # however wide the model is
-    with jax.set_mesh(layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
+    with jax.set_mesh(make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
         assert chunk_length(16, 1024, 50304, 768) == 512  # two chunks: each device has a quarter of the rows
 
 
@@ -177,7 +178,7 @@ def on_mesh(shape, chunk, options=()):
         )
 
     wanted = jax.jit(both)(x, table, targets, mask)
-    mesh = layout.make_mesh(shape)
+    mesh = make_mesh(shape)
     with jax.set_mesh(mesh):
         rows = layout.batch_sharding(mesh)
         by_table = NamedSharding(mesh, layout.spec(('vocab', 'table'), table.shape, dict(mesh.shape)))
@@ -207,7 +208,7 @@ def test_inside_a_shard_map_each_device_has_its_own_rows(float64):
         )
         return jax.lax.psum((value, by_table), ('data', 'fsdp')), by_x
 
-    with jax.set_mesh(layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
+    with jax.set_mesh(make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})):
         split = jax.shard_map(
             on_each,
             in_specs=(rows, everywhere, rows, rows),

@@ -9,7 +9,7 @@ from scipy import stats
 
 from jaxlab.nn import mixing
 from jaxlab.nn.mixing import cutmix, mixup
-from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 B, H, W, N = 16, 6, 9, 4
 MESHES = [{'data': 8}, {'fsdp': 8}, {'tensor': 8}, {'data': 2, 'fsdp': 2, 'tensor': 2}]
@@ -129,7 +129,7 @@ def test_a_mesh_changes_no_number(mix, shape, float64):
         return jnp.sum(jnp.sin(mixed).sum((1, 2, 3)) * (soft @ jnp.arange(N)) * mask), (mixed, soft)
 
     differentiated = jax.value_and_grad(value, has_aux=True)
-    mesh = layout.make_mesh(shape)
+    mesh = make_mesh(shape)
     with jax.set_mesh(mesh):
         rows = NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
         found = jax.jit(differentiated)(*(jax.device_put(array, rows) for array in (inputs, targets, mask)))

@@ -10,6 +10,7 @@ from flax.core import meta
 
 from jaxlab.nn.norm import BatchNorm, LayerNorm, RMSNorm
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 
 X = np.random.default_rng(0).normal(2, 3, (3, 7)).astype(np.float32)
 SCALE, BIAS = np.linspace(0.5, 2, 7, dtype=np.float32), np.linspace(-1, 1, 7, dtype=np.float32)
@@ -108,7 +109,7 @@ def of_each_device(norm, x):
 def test_a_mesh_changes_no_statistic(call, right, float64):
     norm = BatchNorm(**DOUBLE)
     wanted = in_training(norm, PICTURES)
-    mesh = layout.make_mesh({'data': 8})
+    mesh = make_mesh({'data': 8})
     with jax.set_mesh(mesh):
         x = jax.device_put(PICTURES, layout.batch_sharding(mesh))
         found = jax.jit(call, static_argnums=0)(norm, x)

@@ -14,48 +14,11 @@ from jaxlab import config, optim, step
 from jaxlab.errors import UserError
 from jaxlab.models import gpt
 from jaxlab.parallel import layout
+from jaxlab.parallel.inventory import describe
+from jaxlab.parallel.mesh import AXES, make_mesh
 from jaxlab.tasks import language_model
 
-SIZES = {'data': 1, 'fsdp': 4, 'stage': 1, 'expert': 1, 'context': 1, 'tensor': 2}
-
-
-# --- the mesh --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ('shape', 'sizes'),
-    [
-        ({}, {}),
-        ({'data': -1}, {'data': 8}),
-        ({'data': 2, 'fsdp': -1}, {'data': 2, 'fsdp': 4}),
-        ({'data': 2, 'fsdp': 2, 'tensor': 2}, {'data': 2, 'fsdp': 2, 'tensor': 2}),
-        ({'tensor': 4}, {'tensor': 4}),  # the first four of eight devices
-        ({'data': -1, 'tensor': 8}, {'tensor': 8}),
-    ],
-)
-def test_make_mesh(shape, sizes):
-    mesh = layout.make_mesh(shape)
-    assert dict(mesh.shape) == {axis: sizes.get(axis, 1) for axis in layout.AXES}
-    assert set(mesh.axis_types) == {jax.sharding.AxisType.Auto}
-    assert mesh.devices.ravel().tolist() == jax.devices()[: mesh.size]
-
-
-@pytest.mark.parametrize(
-    ('shape', 'answer'),
-    [
-        ({'dta': 8}, 'config.mesh.dta: there is no such mesh axis; they are data, fsdp'),
-        ({'data': 0}, 'config.mesh.data=0'),
-        ({'data': -2}, 'config.mesh.data=-2'),
-        ({'data': -1, 'fsdp': -1}, 'data and fsdp are both -1'),
-        ({'data': 16}, 'data 16 wants 16 devices, and JAX sees 8'),
-        ({'data': 3, 'tensor': 3}, 'data 3 × tensor 3 wants 9 devices'),
-        ({'data': -1, 'tensor': 3}, 'data=-1 cannot share out 8 devices, since tensor 3'),
-    ],
-)
-def test_make_mesh_refuses(shape, answer):
-    with pytest.raises(UserError) as caught:
-        layout.make_mesh(shape)
-    assert answer in str(caught.value) and len(str(caught.value).splitlines()) <= 2
+SIZES = dict.fromkeys(AXES, 1) | {'fsdp': 4, 'tensor': 2}
 
 
 # --- names -> PartitionSpec ------------------------------------------------------------------------------------------
@@ -66,7 +29,10 @@ def test_spec_reads_the_table():
     assert layout.spec(('vocab', 'table'), (8, 4), SIZES) == PartitionSpec(('tensor', 'fsdp'), None)
     assert layout.spec(('layers', 'norm'), (3, 5), SIZES) == PartitionSpec(None, None)
     activation = layout.spec(('batch', 'length', None, 'embed'), (4, 3, 3, 3), SIZES, 'activation')
-    assert activation == PartitionSpec(('data', 'fsdp'), None, None, None)
+    assert activation == PartitionSpec('fsdp', None, None, None)
+    more = SIZES | {'data': 2, 'zero1': 2}
+    assert layout.spec(('batch',), (16,), more, 'activation') == PartitionSpec(('data', 'zero1', 'fsdp'))
+    assert layout.spec(('vocab',), (16,), more, 'optimizer') == PartitionSpec(('tensor', 'fsdp', 'zero1'))
 
 
 def test_spec_refuses_an_unknown_name():
@@ -91,7 +57,7 @@ def test_spec_refuses_a_size_that_does_not_divide():
 def test_every_name_of_the_table_maps_to_axes_that_exist():
     for row in layout.TABLE.values():
         for axes in row:
-            assert set([axes] if isinstance(axes, str) else axes or ()) <= set(layout.AXES)
+            assert set([axes] if isinstance(axes, str) else axes or ()) <= set(AXES)
 
 
 # --- constrain -------------------------------------------------------------------------------------------------------
@@ -104,21 +70,21 @@ def test_constrain_without_a_mesh_does_nothing():
 
 
 def test_constrain_pins_an_activation():
-    mesh = layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
+    mesh = make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
     with jax.set_mesh(mesh):
         y = jax.jit(lambda x: layout.constrain(x, 'batch', 'length', 'mlp'))(np.ones((4, 3, 6)))
     assert y.sharding.is_equivalent_to(NamedSharding(mesh, PartitionSpec(('data', 'fsdp'), None, 'tensor')), 3)
 
 
 def test_constrain_names_what_does_not_fit():
-    with jax.set_mesh(layout.make_mesh({'tensor': 8})):
+    with jax.set_mesh(make_mesh({'tensor': 8})):
         with pytest.raises(UserError, match='"heads" of size 4 cannot be split over mesh axis tensor of size 8'):
             jax.eval_shape(lambda x: layout.constrain(x, 'batch', 'heads'), np.ones((8, 4)))
 
 
-@pytest.mark.parametrize('manual', [{'data'}, {'data', 'fsdp'}, {'tensor'}, set(layout.AXES)])
+@pytest.mark.parametrize('manual', [{'data'}, {'data', 'fsdp'}, {'tensor'}, set(AXES)])
 def test_constrain_leaves_manual_axes_alone(manual):
-    mesh = layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
+    mesh = make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
     rows = PartitionSpec(tuple(axis for axis in ('data', 'fsdp') if axis in manual) or None)
 
     def double(x):
@@ -144,7 +110,7 @@ class Unnamed(nn.Module):
 
 def test_parameters_without_names_are_split_along_their_largest_dimension():
     params = jax.eval_shape(Unnamed().init, jax.random.key(0), np.ones((1, 8)))['params']
-    mesh = layout.make_mesh({'fsdp': 8})
+    mesh = make_mesh({'fsdp': 8})
     found = layout.shardings(layout.unbox(params), layout.names(params), mesh)
     specs = jax.tree.map(lambda sharding: sharding.spec, found)
     assert specs['first']['kernel'] == PartitionSpec(None, 'fsdp')  # [8 16]
@@ -169,7 +135,7 @@ def abstract_state(optimizer, scan=False, average=0.9):
 @pytest.mark.parametrize('optimizer', sorted(set(optim.__all__) - {'gradient_descent', 'sgd', 'adafactor'}))
 def test_optimizer_state_and_average_lie_where_their_parameters_lie(optimizer, scan):
     abstract, names = abstract_state(optimizer, scan)
-    found = layout.state_shardings(abstract, names, layout.make_mesh({'fsdp': 4, 'tensor': 2}))
+    found = layout.state_shardings(abstract, names, make_mesh({'fsdp': 4, 'tensor': 2}))
     assert jax.tree.structure(found) == jax.tree.structure(abstract)
     assert jax.tree.all(jax.tree.map(lambda a, b: a.spec == b.spec, found.average, found.params))
 
@@ -197,9 +163,9 @@ def test_the_names_of_a_scanned_stack_begin_with_layers():
 def test_every_parameter_is_stored_in_parts():
     """FSDP: what is large is on no device whole."""
     abstract, names = abstract_state('adamw')
-    mesh = layout.make_mesh({'fsdp': 8})
+    mesh = make_mesh({'fsdp': 8})
     found = layout.state_shardings(abstract, names, mesh)
-    for row in layout.describe(abstract.params, names, found.params):
+    for row in describe(abstract.params, names, found.params):
         one_of_eight = row['bytes_per_device'] * 8 == row['count'] * 4
         assert one_of_eight or len(row['shape']) == 1 or 'positions' in row['names'], row
 
@@ -221,8 +187,8 @@ WHERE = {  # how the parameters of a GPT lie on a mesh; what is not here is whol
 
 def where_parameters_lie():
     abstract, names = abstract_state('momentum')
-    found = layout.state_shardings(abstract, names, layout.make_mesh({'fsdp': 4, 'tensor': 2}))
-    return {row['name']: row['split'] for row in layout.describe(abstract.params, names, found.params) if row['split']}
+    found = layout.state_shardings(abstract, names, make_mesh({'fsdp': 4, 'tensor': 2}))
+    return {row['name']: row['split'] for row in describe(abstract.params, names, found.params) if row['split']}
 
 
 def test_where_parameters_lie():
@@ -240,8 +206,8 @@ def test_swapped_rows_of_the_table_are_noticed(one, other, monkeypatch):
 
 def test_describe_folds_equal_layers():
     abstract, names = abstract_state('momentum')
-    found = layout.state_shardings(abstract, names, layout.make_mesh({'tensor': 8}))
-    rows = {row['name']: row for row in layout.describe(abstract.params, names, found.params)}
+    found = layout.state_shardings(abstract, names, make_mesh({'tensor': 8}))
+    rows = {row['name']: row for row in describe(abstract.params, names, found.params)}
     assert sum(row['count'] for row in rows.values()) == sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
     up = rows['stack/layer_*/mlp/up/kernel']
     assert (up['times'], up['count'], up['shape'], up['names']) == (2, 2 * 16 * 64, (16, 64), ('embed', 'mlp'))
@@ -252,14 +218,14 @@ def test_describe_folds_equal_layers():
 def test_a_mesh_axis_that_nothing_uses_is_refused(axis):
     abstract, names = abstract_state('momentum')
     with pytest.raises(UserError, match=f'config.mesh.{axis}=8: nothing .* config.mesh.data=8'):
-        layout.state_shardings(abstract, names, layout.make_mesh({axis: 8}))
+        layout.state_shardings(abstract, names, make_mesh({axis: 8}))
 
 
 def test_a_parameter_that_does_not_fit_is_named():
     abstract, names = abstract_state('momentum')
     narrow = jax.tree.map(lambda x: jax.ShapeDtypeStruct([size - size % 3 for size in x.shape], x.dtype), abstract)
     with pytest.raises(UserError, match='stack/layer_0/attention/key/bias: axis "kv_heads" of size 15'):
-        layout.state_shardings(narrow, names, layout.make_mesh({'tensor': 8}))
+        layout.state_shardings(narrow, names, make_mesh({'tensor': 8}))
 
 
 def test_follow_takes_the_longest_path_and_the_same_shape():
@@ -275,7 +241,7 @@ def test_follow_takes_the_longest_path_and_the_same_shape():
 
 
 def test_process_rows():
-    mesh = layout.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
+    mesh = make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
     assert layout.process_rows(8, 2, mesh) == slice(0, 8)  # one process brings all rows
     assert layout.batch_shards(mesh) == 4
 
@@ -290,11 +256,11 @@ def test_process_rows():
 )
 def test_process_rows_refuses(batch_size, accumulate, answer):
     with pytest.raises(UserError, match=answer):
-        layout.process_rows(batch_size, accumulate, layout.make_mesh({'data': 8}))
+        layout.process_rows(batch_size, accumulate, make_mesh({'data': 8}))
 
 
 def test_place_puts_each_row_on_its_device():
-    mesh = layout.make_mesh({'data': 4, 'fsdp': 2})
+    mesh = make_mesh({'data': 4, 'fsdp': 2})
     rows = np.arange(24).reshape(8, 3)
     placed = layout.place({'tokens': rows}, layout.batch_sharding(mesh))['tokens']
     np.testing.assert_array_equal(placed, rows)

@@ -14,6 +14,7 @@ from jaxlab import train as loop
 from jaxlab.config import build, spec
 from jaxlab.models import gpt
 from jaxlab.parallel import layout, pmap
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.tasks.language_model import LanguageModel
 from jaxlab.trust import numbers
 from tests.experiments import Recorder, message, tiny
@@ -26,7 +27,7 @@ REGRESSION = Regression()
 
 def train(task, params, rows, by='pmap', accumulate=1, devices=8, count=3):
     """Trains some steps on one batch; returns the losses and the first gradients."""
-    mesh = layout.make_mesh({'data': devices})
+    mesh = make_mesh({'data': devices})
     names = jax.tree.map(lambda _: (), params)
     node = spec('optim.momentum', learning_rate=0.125, clip=0.0, schedule=spec('schedules.constant'))
     optimizer = build(node, names, count, key='optimizer')
@@ -171,7 +172,7 @@ def test_what_it_cannot_do_is_refused(overrides, wanted, corpus, tmp_path):
 
 
 def test_phases_statistics_and_processes_are_refused(monkeypatch):
-    mesh = layout.make_mesh({'data': 8})
+    mesh = make_mesh({'data': 8})
     pmap.check(mesh, ['loss'], carried=False)
     assert 'one phase' in message(pmap.check, mesh, ['discriminator_loss', 'generator_loss'], carried=False)
     assert 'statistics of whole batches' in message(pmap.check, mesh, ['loss'], carried=True)

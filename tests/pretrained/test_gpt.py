@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 from jaxlab.errors import UserError
 from jaxlab.models.gpt import make
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.pretrained import Weights, find, load, save
 from jaxlab.pretrained.gpt import GPT2, GPT2_BARE, LLAMA, arguments_of, config_of, family_for, family_of
 from tests.pretrained.published import variables_like
@@ -62,7 +63,7 @@ def test_any_stack_and_table_holds_them(kind, new, tmp_path):
 
 def test_they_are_read_into_the_parts_of_a_mesh(tmp_path):
     written(tmp_path, 'gpt2')
-    mesh = layout.make_mesh({'fsdp': 2, 'tensor': 2, 'data': 2})
+    mesh = make_mesh({'fsdp': 2, 'tensor': 2, 'data': 2})
     weights = find(tmp_path)
     model = make({}, **arguments_of(weights.config), scan=True, vocabulary_multiple=4)
     boxed = jax.eval_shape(model.init, jax.random.key(0), TOKENS)

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from jaxlab import pretrained
 from jaxlab.errors import UserError
 from jaxlab.models import resnet
-from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.pretrained import Family, Row
 from jaxlab.pretrained import resnet as published
 
@@ -98,7 +98,7 @@ def test_a_leaf_gets_the_dtype_of_the_model(tmp_path):
 
 
 def test_leaves_are_placed_in_the_parts_of_the_mesh(folder):
-    mesh = layout.make_mesh({'fsdp': 2, 'data': 4})
+    mesh = make_mesh({'fsdp': 2, 'data': 4})
     whole = jax.tree.map(lambda leaf: leaf.update(sharding=jax.NamedSharding(mesh, PartitionSpec())), variables())
     split = jax.NamedSharding(mesh, PartitionSpec(None, 'fsdp'))
     whole['params']['head']['kernel'] = whole['params']['head']['kernel'].update(sharding=split)

@@ -17,6 +17,7 @@ from jaxlab.data.processors.picture import Picture
 from jaxlab.models import dcgan
 from jaxlab.nn.linear import Linear
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.task import Phase
 from jaxlab.tasks import gan
 from tests.experiments import message
@@ -219,7 +220,7 @@ class Given(gan.GAN):
 
 
 def train(task, rows, mesh, micro_batches=1, count=2):
-    mesh = layout.make_mesh(mesh)
+    mesh = make_mesh(mesh)
     with jax.set_mesh(mesh):
         optimizers, state = begin(task, rows, mesh)
         step = jax.jit(steps.make_step(task, optimizers, accumulate=micro_batches))

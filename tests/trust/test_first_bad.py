@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.trust import first_bad
 from jaxlab.trust.first_bad import INFINITE, NAN, Argument, Operation, find
 
@@ -195,7 +195,7 @@ def test_a_turn_of_a_loop(reverse):
 
 
 def test_on_a_mesh():
-    mesh = layout.make_mesh({'data': 2, 'tensor': 2}, jax.devices()[:4])
+    mesh = make_mesh({'data': 2, 'tensor': 2}, jax.devices()[:4])
     spec = PartitionSpec('data')
 
     def inner(x):

@@ -21,7 +21,7 @@ from jaxlab.errors import UserError
 from jaxlab.experiment import Experiment
 from jaxlab.main import main
 from jaxlab.observers.screen import cells
-from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.report import assessment
 from jaxlab.trust import place
 from jaxlab.verbs.evaluate import captions, table
@@ -71,7 +71,7 @@ def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, 'make_data', lambda *arguments: (data, config))
     monkeypatch.setattr(experiment.workdirs, 'read_data', lambda workdir: {'fingerprint': 'f1'})
     made = Experiment(
-        config, tmp_path, layout.make_mesh({'data': 1}), Nearest(), None, jnp.asarray(means, jnp.float32), {}, 70
+        config, tmp_path, make_mesh({'data': 1}), Nearest(), None, jnp.asarray(means, jnp.float32), {}, 70
     )
     monkeypatch.setattr(experiment, 'load', lambda *arguments, **keywords: made)
     return made
@@ -152,7 +152,7 @@ def test_the_test_part_and_some_batches(lab, tmp_path, capsys):
 
 
 def test_a_mesh_changes_nothing(lab, tmp_path):
-    other = dataclasses.replace(lab, mesh=layout.make_mesh({'data': 8}))
+    other = dataclasses.replace(lab, mesh=make_mesh({'data': 8}))
     (one, told, _), (two, told_there, _) = lab.assess(), other.assess()
     assert one == pytest.approx(two) and told['confusion'] == told_there['confusion']
     assert [row['number'] for row in told['wrong']] == [row['number'] for row in told_there['wrong']]

@@ -11,6 +11,7 @@ from jaxlab.data.processors.picture import Picture
 from jaxlab.experiment import Experiment, make_task
 from jaxlab.main import main
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from jaxlab.pretrained import find, preprocessor
 from jaxlab.verbs import export
 from tests import published_folder
@@ -34,7 +35,7 @@ def of_pictures(name, tmp_path, processor=PICTURE):
     shape = [processor.height, processor.width, processor.channels]
     about = {'shape': shape, 'classes': 3, 'labels': list(processor.labels)}
     about |= {'mean': list(processor.mean), 'deviation': list(processor.deviation), 'class_counts': [1, 1, 1]}
-    mesh = layout.make_mesh({})
+    mesh = make_mesh({})
     with jax.set_mesh(mesh):
         task = make_task(config, about)
         batch = {'inputs': np.zeros((2, *shape), np.uint8), 'targets': np.zeros(2, np.int32), 'mask': np.ones(2)}
