@@ -12,7 +12,8 @@ first and last, always with the fused optimizer; the fastest of these is what th
 has a process of its own, and they take turns. In float32 on a CPU, in bfloat16 over float32 parameters on a GPU.
 
 The MLP's step takes less time than to start it, so ours does several in one call, as configs/mlp.py does. Torch has no
-such thing. Ours with one step in a call stands beside it.
+such thing. Ours with one step in a call stands beside it, and JAX with nothing around its products: what is left to
+be saved.
 """
 
 # b batch, h height, w width, c channels
@@ -22,6 +23,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+import bare
 import jax
 import numpy as np
 import picture_peer
@@ -36,7 +38,7 @@ from jaxlab.experiment import make_task
 from jaxlab.parallel import layout
 from jaxlab.parallel.mesh import make_mesh
 
-OURS, ONE = 'jaxlab', 'jaxlab, 1 step in a call'
+OURS, ONE, BARE = 'jaxlab', 'jaxlab, 1 step in a call', 'jax alone'
 STEPS = {'mlp': 200, 'cnn': 20, 'resnet18': 2, 'resnet50': 10, 'vit_b': 10}
 MOST = {'mlp': 20}  # steps in a call, where that is not 1
 COMPARED = 8  # losses
@@ -47,7 +49,7 @@ Run = Callable[[], list[float]]  # some steps; returns their losses
 def sides(name: str, gpu: bool) -> tuple[str, ...]:
     """Returns what takes turns."""
     if name == 'mlp':
-        return OURS, ONE, 'torch', 'torch compiled'
+        return OURS, ONE, BARE, 'torch', 'torch compiled'
     if gpu:
         return OURS, 'torch channels last', 'torch compiled channels last'
     return OURS, 'torch', 'torch channels last', 'torch compiled', 'torch compiled channels last'
@@ -147,10 +149,13 @@ def make(name: str, side: str, steps: int, most: int) -> tuple[dict[str, Any], R
     torch.backends.cudnn.benchmark = True
     size = picture_peer.SIZES[name]
     data = batches(size, steps)
-    most = most if side == OURS else 1
+    most = most if side in (OURS, BARE) else 1
     plan, state = begin(size, data, most)
     model, variables = plan.task.model, jax.device_get({'params': state.params, **state.extra})
-    if side.startswith('jaxlab'):
+    if side == BARE:
+        of = size.learning_rate, DECAY[size.optimizer]
+        run, code = bare.run_of(model, jax.device_put(variables['params']), data, most, *of), 'jax and optax'
+    elif side.startswith('jaxlab'):
         run, code = make_ours(plan, state, data, most), 'jaxlab'
     else:
         run, code = make_theirs(size, data, model, variables, side)
@@ -179,7 +184,7 @@ def main() -> None:
     steps = options.steps or STEPS[options.size]
     most = options.steps_per_call or MOST.get(options.size, 1)
     if options.side:
-        if options.side.startswith('jaxlab'):
+        if options.side.startswith('jax'):
             keep_freed_memory()  # as jaxlab.main does it
         rounds.serve(*make(options.size, options.side, steps, most))
         return
@@ -199,7 +204,7 @@ def main() -> None:
         worker.close()
 
     size = picture_peer.SIZES[options.size]
-    theirs = [side for side in workers if not side.startswith('jaxlab')]
+    theirs = [side for side in workers if not side.startswith('jax')]
     best = min(theirs, key=lambda side: statistics.median(seconds[side]))
     found = rounds.summary(seconds, best, steps * size.batch)
     print(f'{about["parameters"]:,} parameters, {size.batch} pictures a step, {steps} steps a round')
