@@ -19,6 +19,12 @@ TABLE: dict[str, str] = {
         '{source} 的目标是数而不是类别：请用 data.table 读取。'
     ),
     '{source} has no pictures: data.table reads it.': '{source} 里没有图片：请用 data.table 读取。',
+    'config.data.processor.name={name} is for {reads}, and these data are {wanted}.': (
+        'config.data.processor.name={name} 用于{reads}，而这些数据是{wanted}。'
+    ),
+    'texts': '文本',
+    'pictures': '图片',
+    'tables': '表格',
     '{source} is no table: data.pictures reads it.': '{source} 不是表格：请用 data.pictures 读取。',
     '{record} could not be decoded: {problem}': '{record} 无法解码：{problem}',
     '{source} has pictures of {channels} channels; 1 (grey) or 3 (red, green, blue) are wanted.': (

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from jaxlab.config import build, spec
 from jaxlab.data import examples, picture_store
+from jaxlab.data.processors import check_reads
 from jaxlab.data.processors.picture import Picture
 from jaxlab.data.records import BadRecord, tolerance
 from jaxlab.data.sources import Arrays, Part
@@ -78,6 +79,7 @@ def make(
             source=found.name,
             channels=channels,
         )
+    check_reads(processor, 'pictures')
     encoder = known or build(processor, key='data.processor')
     encoder = encoder.complete(height=height, width=width, channels=channels, labels=found.labels)
     parts = {

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from jaxlab.config import build, spec
 from jaxlab.data import examples
+from jaxlab.data.processors import check_reads
 from jaxlab.data.processors.table import Table
 from jaxlab.data.records import tolerance
 from jaxlab.data.sources import Arrays
@@ -43,6 +44,7 @@ def make(
     Raises:
       UserError: an argument is out of range, or there are no rows of one length.
     """
+    check_reads(processor, 'tables')
     found = build(source, key='data.source')
     divided = examples.divide(found, validation, seed)
     parts = {name: part for name, part in found.parts.items() if isinstance(part, Arrays) and part.inputs.ndim == 2}

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from jaxlab.config import build, module, spec
 from jaxlab.data.cache import cached
 from jaxlab.data.documents import Corpus, existing, stamp, without_bad
-from jaxlab.data.processors import TextProcessor
+from jaxlab.data.processors import TextProcessor, check_reads
 from jaxlab.data.records import Losses, tolerance
 from jaxlab.data.sequences import HeldOutWindows, TrainingRows
 from jaxlab.data.sources import python_library, text_files
@@ -161,8 +161,10 @@ def learned(node: ConfigDict, texts: Callable[[], Iterator[str]], made_from: Any
       wants: the special token that rows of these data need, a key of HAVE.
 
     Raises:
-      UserError: it is a processor without such a token.
+      UserError: it is no processor of texts, or one without such a token.
     """
+
+    check_reads(node, 'texts')
 
     def write(folder: Path) -> None:
         made = build(node, texts, key='data.processor')

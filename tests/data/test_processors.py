@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 
 from jaxlab import hub
 from jaxlab.config import build, spec
-from jaxlab.data.processors import bpe, bytes, published
+from jaxlab.data.processors import bpe, bytes, check_reads, picture, published
 from jaxlab.errors import UserError
 
 CORPUS = ['the theme of the thesis 你好世界 你好 you\n' * 30, 'def f(x):\n    return x + 1\n' * 30]
@@ -198,3 +198,25 @@ def test_words_of_another_kind_are_refused(data, processor, message, corpus):
         node.path = str(corpus)
     with pytest.raises(UserError, match=message):
         build(node, 4, 0, slice(0, 4), key='data')
+
+
+@pytest.mark.parametrize(
+    ('data', 'name', 'answer'),
+    [
+        ('pictures', 'table', 'name=table is for tables, and these data are pictures'),
+        ('table', 'picture', 'name=picture is for pictures, and these data are tables'),
+        ('table', 'bytes', 'name=bytes is for texts, and these data are tables'),
+        ('pictures', 'bpe', 'name=bpe is for texts, and these data are pictures'),
+        ('text', 'picture', 'name=picture is for pictures, and these data are texts'),
+        ('text_examples', 'table', 'name=table is for tables, and these data are texts'),
+    ],
+)
+def test_a_processor_for_other_data_is_refused(data, name, answer):
+    node = spec(f'data.{data}', processor=spec(f'data.processors.{name}'))
+    with pytest.raises(UserError, match=answer):
+        build(node, 8, 0, slice(0, 8), None, key='data')
+
+
+def test_a_processor_of_ones_own_need_not_say_what_it_is_for(monkeypatch):
+    monkeypatch.delattr(picture, 'READS')
+    check_reads(spec('data.processors.picture'), 'tables')

@@ -1,4 +1,4 @@
-"""Processors: raw <-> model. One file a processor, with `make(documents, *, …)` and `load(folder)`."""
+"""Processors: raw <-> model. One file a processor, with `make(…)`, `load(folder)` and READS: 'texts', 'pictures', …"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from ml_collections import ConfigDict
+
+from jaxlab.config import module
+from jaxlab.errors import UserError
+from jaxlab.messages import say
 
 
 class TextProcessor(Protocol):
@@ -65,6 +70,23 @@ class TextProcessor(Protocol):
     def save(self, folder: Path) -> None:
         """Writes the assets to a folder, where `load(folder)` of the same module reads them."""
         ...
+
+
+def check_reads(node: ConfigDict, wanted: str) -> None:
+    """Sees that a config's processor is one for such data: 'texts', 'pictures' or 'tables'.
+
+    Raises:
+      UserError: it is for others.
+    """
+    reads = getattr(module('data.processors', node.name), 'READS', wanted)  # a user's own need not say it
+    if reads != wanted:
+        words = {'texts': say('texts'), 'pictures': say('pictures'), 'tables': say('tables')}
+        raise UserError(
+            'config.data.processor.name={name} is for {reads}, and these data are {wanted}.',
+            name=node.name,
+            reads=words[reads],
+            wanted=words[wanted],
+        )
 
 
 def read_numbers(folder: Path) -> dict[str, int]:

@@ -11,6 +11,9 @@ from jaxlab.messages import say
 __all__ = ['load', 'make']
 
 
+READS = 'texts'
+
+
 def make(
     documents: Callable[[], Iterable[str]], *, vocabulary: int = 2048, sample_bytes: int = 64_000_000
 ) -> ByteLevel:

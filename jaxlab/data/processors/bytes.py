@@ -9,6 +9,8 @@ import numpy as np
 
 from jaxlab.data.processors import read_numbers, save_assets
 
+READS = 'texts'
+
 
 @dataclass(frozen=True)
 class Bytes:

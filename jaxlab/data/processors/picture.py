@@ -15,6 +15,7 @@ from jaxlab.data.picture_files import MOST_PIXELS, array_of, image_of, pixels
 from jaxlab.data.processors import save_assets
 from jaxlab.errors import UserError, alternatives
 
+READS = 'pictures'
 INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic', 'lanczos')
 
 

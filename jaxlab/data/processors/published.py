@@ -17,6 +17,7 @@ from jaxlab.errors import UserError, nearest
 
 __all__ = ['load', 'make']
 
+READS = 'texts'
 SENTENCEPIECE = 'tokenizer.model'
 PAIRS = (('encoder.json', 'vocab.bpe'), ('vocab.json', 'merges.txt'))  # OpenAI's names, Hugging Face's names
 

@@ -18,6 +18,9 @@ from jaxlab.errors import UserError
 
 __all__ = ['load', 'make']
 
+READS = 'texts'
+
+
 # Its special tokens, by our words for them, as RoBERTa names them.
 NAMES = {
     'first': '<s>',

@@ -11,6 +11,8 @@ import numpy as np
 from jaxlab.data.processors import save_assets
 from jaxlab.errors import UserError
 
+READS = 'tables'
+
 
 @dataclass(frozen=True)
 class Table:

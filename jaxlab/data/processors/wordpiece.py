@@ -20,6 +20,9 @@ from jaxlab.messages import say
 
 __all__ = ['load', 'make']
 
+READS = 'texts'
+
+
 # Its special tokens, by our words for them, as BERT names them.
 NAMES = {
     'padding': '[PAD]',
