@@ -114,6 +114,18 @@ def run(*arguments: str, cache: Path, devices: int = 1, **variables: str) -> tup
     return process.returncode, output
 
 
+def start_group(*arguments: str, cache: Path, processes: int, devices: int) -> subprocess.Popen:
+    """Starts a command in a group of processes, with so many devices each; what they print comes in one stream."""
+    return subprocess.Popen(
+        [sys.executable, '-m', 'jaxlab.parallel.group', str(processes), f'--cpu_devices={devices}', *arguments],
+        cwd=ROOT,
+        env=os.environ | {'JAXLAB_CACHE': str(cache), 'PYTHONUNBUFFERED': '1'},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
 def start_two(program: str, *arguments: str, **variables: str) -> list[subprocess.Popen]:
     """Starts a program in two processes; each is given a free port, its number, and the arguments."""
     with socket.socket() as free:

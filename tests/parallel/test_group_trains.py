@@ -3,14 +3,12 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.experiments import ROOT, TRANSFORMER, rows, run, write_corpus
+from tests.experiments import TRANSFORMER, rows, run, start_group, write_corpus
 
 FLAGS = {
     'steps': 40,
@@ -35,17 +33,9 @@ def flags(place, name):
     return [f'--config={TRANSFORMER}:tiny', data, *own, f'--workdir={place / name}']
 
 
-def start_group(place, name):
-    """Starts two processes with two devices each."""
-    environment = os.environ | {'JAXLAB_CACHE': str(place / 'cache'), 'PYTHONUNBUFFERED': '1'}
-    return subprocess.Popen(
-        [sys.executable, '-m', 'jaxlab.parallel.group', '2', '--cpu_devices=2', *flags(place, name)],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+def start_pair(place, name):
+    """Starts two processes with four devices each."""
+    return start_group(*flags(place, name), cache=place / 'cache', processes=2, devices=4)
 
 
 def member(group, process):
@@ -65,10 +55,10 @@ def member(group, process):
 @pytest.mark.skipif(not Path('/proc').is_dir(), reason='looks for processes in /proc')
 def test_two_processes_train_as_one(tmp_path):
     write_corpus(tmp_path / 'corpus')
-    code, out = run(*flags(tmp_path, 'one'), cache=tmp_path / 'cache', devices=4)
+    code, out = run(*flags(tmp_path, 'one'), cache=tmp_path / 'cache', devices=8)
     assert code == 0, out
 
-    group = start_group(tmp_path, 'two')
+    group = start_pair(tmp_path, 'two')
     before = ''
     for line in group.stdout:
         before += line
@@ -84,7 +74,7 @@ def test_two_processes_train_as_one(tmp_path):
     assert out.count('jaxlab: ') == 1 and 'process 1 of 2 was ended by SIGKILL, and so all end' in out, out
     assert 'Traceback' not in out and 'stack trace' not in out
 
-    group = start_group(tmp_path, 'two')
+    group = start_pair(tmp_path, 'two')
     out, _ = group.communicate(timeout=300)
     assert group.returncode == 0 and re.search(r'^resumed at step (10|20)$', out, re.MULTILINE), out
     assert len(re.findall('^step 40 ', out, re.MULTILINE)) == 2  # a row and an evaluation: one process has the screen
