@@ -1,4 +1,4 @@
-"""Memory of a device: how much there is, how much a step will take, and what to change where it is too little.
+"""Memory of a device: how much there is, and how much a step will take.
 
 The devices of a CPU share the memory of the machine: each has its part of it.
 """
@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
-
-from jaxlab.messages import say
 
 
 @dataclass(frozen=True)
@@ -22,61 +19,18 @@ class Expected:
 
     taken: int
     limit: int
-    advice: str  # what to change, where it does not fit; else ''
+    advice: str = ''  # what to change, where it does not fit
 
 
-def expected(compiled: Any, state: int, config: ConfigDict, shards: int) -> Expected:
-    """Returns what a compiled step will take.
-
-    Args:
-      compiled: what `jax.jit(…).lower(…).compile()` returns.
-      state: bytes of the state on each device.
-      config: the resolved config.
-      shards: how many parts the rows of a batch are split into.
-    """
+def expected(compiled: Any) -> Expected:
+    """Returns what a compiled step will take: what `jax.jit(…).lower(…).compile()` returns."""
     stats, there = compiled.memory_analysis(), limit()
     if stats is None:  # not every backend knows
-        return Expected(0, there, '')
+        return Expected(0, there)
     # What is donated is counted with the arguments and with the results, and is there once.
     results = stats.output_size_in_bytes - stats.alias_size_in_bytes
     taken = stats.argument_size_in_bytes + results + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
-    too_much = there and taken > there
-    return Expected(taken, there, advice(taken, state, there, config, shards) if too_much else '')
-
-
-def advice(taken: int, state: int, there: int, config: ConfigDict, shards: int) -> str:
-    """Returns what to change so that a step which takes `taken` of `there` bytes fits. See `expected` for the rest."""
-    if state >= there:
-        return of_state_alone(state, there)
-    # All but the state shrinks with the rows that a device has before it at once.
-    wanted = config.accumulate * (taken - state) / (there - state)
-    fitting = [n for n in range(config.accumulate + 1, config.batch_size // shards + 1) if _divides(n, shards, config)]
-    ways = []
-    if fitting:
-        number = next((n for n in fitting if n >= wanted), fitting[-1])
-        ways.append(say('cut the batch into micro-batches (--config.accumulate={number})', number=number))
-    else:
-        ways.append(say('make the batch smaller (--config.batch_size=…)'))
-    if config.model.get('remat', 'full') != 'full':
-        ways.append(say('compute activations twice instead of keeping them (--config.model.remat=full)'))
-    ways.append(say('store parameters over more devices (--config.mesh.fsdp=…)'))
-    return say('To make it smaller: {ways}.', ways=say('; or ').join(ways))
-
-
-def _divides(number: int, shards: int, config: ConfigDict) -> bool:
-    return config.batch_size % (number * shards) == 0
-
-
-def of_state_alone(state: int, there: int) -> str:
-    """Returns a sentence where the state alone is larger than the memory of a device, else ''."""
-    if not there or state < there:
-        return ''
-    return say(
-        'The state alone (parameters, optimizer, average) takes {state} of the {there} on each device: store it over'
-        ' more devices (--config.mesh.fsdp=…), or make the model smaller.',
-        state=readable(state),
-        there=readable(there),
-    )
+    return Expected(taken, there)
 
 
 def of_tree(abstract: Any, shardings: Any) -> int:

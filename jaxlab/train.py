@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxlab import blueprint, calls, determinism, devices, flops, initial, memory
+from jaxlab import blueprint, calls, determinism, devices, fitting, flops, initial, memory
 from jaxlab import step as steps
 from jaxlab import workdir as workdirs
 from jaxlab.best import make_best
@@ -97,14 +97,15 @@ def train(
         begun = initial.of(config, plan, data.info) if fresh else None
         frozen, its_extra = initial.base(config, plan, workdir, fresh)  # used and never trained: not donated, not saved
 
+        # It says before it compiles what would fit, where this is not likely to.
+        about_bytes, state_bytes = fitting.estimate(plan, config, data.info, batch)
+        if 0 < (there := memory.limit()) < about_bytes and speaks:
+            print(fitting.warning(about_bytes, state_bytes, there, config, data.info, batch), flush=True)
+
         # 3. Nothing was refused, so the step compiles, on a thread of its own. Meanwhile the state is born in its
         #    shardings, or restored into them, from whatever mesh it was saved on; then the workdir is its own.
         compiling_since = time.monotonic()
         compiling = ThreadPoolExecutor(1).submit(timed, compile_step, plan.call, plan.arguments, mesh, not debug_nans)
-        state_bytes = memory.of_tree(abstract, shardings) + memory.of_tree(plan.frozen.abstract, plan.frozen.shardings)
-        too_large = memory.of_state_alone(state_bytes, memory.limit())
-        if too_large and speaks:
-            print(too_large, flush=True)  # before it is born: no observer may live to tell of it
         if begun:
             state = begun(plan.born())
             state = state.replace(extra=its_extra) if frozen else state
@@ -125,7 +126,10 @@ def train(
             largest, seconds = compiling.result()
             step = compile_shapes(plan, data.shapes, config.batch_size, largest, not debug_nans)
         peak = mesh.size * devices.peak(mesh.devices.flat[0].device_kind, dtypes(config.precision)[0].name)
-        expected = memory.expected(largest, state_bytes, config, layout.batch_shards(mesh))
+        expected = memory.expected(largest)
+        if 0 < expected.limit < expected.taken:  # in its own terms, which are near
+            near = expected.limit * about_bytes / expected.taken
+            expected = replace(expected, advice=fitting.advice(config, data.info, batch, near))
         run.compiled.set_result(compiled := Compiled(seconds, work, peak, expected))
         meter = Meter(config, data.info, start, compiled, data.width)
 

@@ -22,22 +22,17 @@ TABLE: dict[str, str] = {
         'JAX_PLATFORMS={platforms} 要的不只是 CPU，但这里没有 GPU 或 TPU：这次训练在 CPU 上进行。'
     ),
     'JAX has no device to run on. {error}': 'JAX 没有可用的设备。{error}',
-    'cut the batch into micro-batches (--config.accumulate={number})': (
-        '把批次切成微批次（--config.accumulate={number}）'
-    ),
-    'make the batch smaller (--config.batch_size=…)': '减小批次（--config.batch_size=…）',
-    'compute activations twice instead of keeping them (--config.model.remat=full)': (
-        '不保存激活值，用到时重新计算（--config.model.remat=full）'
-    ),
-    'store parameters over more devices (--config.mesh.fsdp=…)': '把参数分存到更多设备（--config.mesh.fsdp=…）',
-    'To make it smaller: {ways}.': '要减少内存：{ways}。',
     '; or ': '；或',
     (
-        'The state alone (parameters, optimizer, average) takes {state} of the {there} on each device: store it over'
-        ' more devices (--config.mesh.fsdp=…), or make the model smaller.'
+        'warning: a step will take about {taken} on each device ({state} of it are parameters, optimizer and average),'
+        ' which has {there}. {advice}'
     ): (
-        '仅状态（参数、优化器、滑动平均）就要占用每个设备 {there} 中的 {state}：'
-        '请把它分存到更多设备（--config.mesh.fsdp=…），或缩小模型。'
+        '警告：每一步在每个设备上约占 {taken}（其中参数、优化器和滑动平均占 {state}），而设备只有 {there}。{advice}'
+    ),
+    'It would fit with {ways}.': '这样就放得下：{ways}。',
+    '{flags} (about {taken})': '{flags}（约 {taken}）',
+    'No mesh of these devices, no batch and no remat makes it fit: make the model smaller.': (
+        '用这些设备，无论怎样的网格、批次或重算都放不下：请缩小模型。'
     ),
     'devices': '设备',
     'data': '数据',

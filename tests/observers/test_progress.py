@@ -104,10 +104,10 @@ def test_what_is_not_known_is_not_shown(capsys, tmp_path):
 
 
 def test_a_step_that_does_not_fit(capsys, tmp_path):
-    memory = Expected(8 * 2**30, 4 * 2**30, 'To make it smaller: buy less.')
+    memory = Expected(8 * 2**30, 4 * 2**30, 'It would fit with less.')
     lines = show(capsys, make_run(tmp_path), Compiled(3.21, 0, 0.0, memory))
     assert 'memory      8.0 GiB of 4.0 GiB on each device: it does not fit' in lines
-    assert '!!! To make it smaller: buy less.' in lines
+    assert '!!! It would fit with less.' in lines
 
 
 def test_a_device_that_jax_does_not_see(capsys, tmp_path):
