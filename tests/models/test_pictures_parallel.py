@@ -37,7 +37,6 @@ MESHES = {
     'data 8': dict(data=8),
     'fsdp 8': dict(fsdp=8),
     'tensor 8': dict(tensor=8),
-    'zero1 8': dict(zero1=8),
     'data 2, fsdp 2, tensor 2': dict(data=2, fsdp=2, tensor=2),
 }
 RINGS = {  # for models that attend: of 64 places, and of 63 and one that fills them up
@@ -98,7 +97,9 @@ def train(model, mesh):
         names = layout.names(found)
         variables = drawn(model)
         shardings = layout.shardings(layout.unbox(found), names, mesh)
-        layout._check_used(shardings['params'], mesh, names['params'])  # of every mesh axis something of the model is split over it
+        layout._check_used(
+            shardings['params'], mesh, names['params']
+        )  # of every mesh axis something of the model is split over it
 
         def loss(params, extra, batch):
             logits, extra = model.apply({'params': params, **extra}, batch['inputs'], train=True, mutable=[*extra])
