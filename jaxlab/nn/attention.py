@@ -273,6 +273,4 @@ class Attention(nn.Module):
                 ' own; auto takes what there is.'
             )
         if self.is_mutable_collection(WEIGHTS) and not self.is_initializing():
-            raise UserError(
-                'Where heads look is shown of whole rows, and config.mesh.context splits them: set it to 1.'
-            )
+            raise UserError('where heads look is told of whole rows, and config.mesh.context splits them: set it to 1.')

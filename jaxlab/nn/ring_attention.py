@@ -1,5 +1,5 @@
-"""Attention over rows that are split along their length, as mesh axis `context` splits them: keys and values go around a
-ring of devices, and every device's queries meet each part of them in turn (Liu et al. 2023, arXiv:2310.01889).
+"""Attention over rows that are split along their length, as mesh axis `context` splits them: keys and values go around
+a ring of devices, and every device's queries meet each part of them in turn (Liu et al. 2023, arXiv:2310.01889).
 
 What is seen in one turn and in the next is joined as flash attention joins its blocks, by the logarithms of the sums of
 their weights (Dao et al. 2022). A device never has more of a row than its own part of it and one other, and that holds
@@ -79,13 +79,16 @@ def ring_order(*rows: jax.Array) -> tuple[jax.Array, ...]:
     if size == 1:
         return rows
     _check(rows[0].shape[1], 2 * size)
-    chunks = [chunk for i in range(size) for chunk in (i, 2 * size - 1 - i)]
 
-    def order(row: jax.Array) -> jax.Array:
-        cut = row.reshape(len(row), 2 * size, -1)
-        return jnp.stack([cut[:, chunk] for chunk in chunks], axis=1).reshape(row.shape)
+    def part(*rows: jax.Array) -> tuple[jax.Array, ...]:
+        number = jax.lax.axis_index(AXIS)
+        chunks = jnp.stack([number, 2 * size - 1 - number])
+        return tuple(row.reshape(len(row), 2 * size, -1)[:, chunks].reshape(len(row), -1) for row in rows)
 
-    return tuple(order(row) for row in rows)
+    # Every device has whole rows of these, which are small, and takes its part.
+    return jax.shard_map(
+        part, in_specs=PartitionSpec(), out_specs=PartitionSpec(None, AXIS), axis_names={AXIS}, check_vma=False
+    )(*rows)
 
 
 def row_order(x: jax.Array) -> jax.Array:
@@ -243,7 +246,7 @@ def _backward(chunks: int, kept: tuple[jax.Array, ...], by_mean: jax.Array) -> t
         by_q, by_keys = found
         cut_keys, by_keys = cut(keys, chunks), cut(by_keys, chunks)
         for i, j in pairs(queries, cut_keys, own):
-            more, more_keys = gradients(at(queries, i), at(cut_keys, j), *at(beside, i), chunks > 1)
+            more, more_keys = gradients(at(queries, i), at(cut_keys, j), *at(beside, i), causal=chunks > 1)
             by_q = put(by_q, i, at(by_q, i) + more)
             by_keys = put(by_keys, j, jax.tree.map(jnp.add, at(by_keys, j), more_keys))
         return by_q, rotate(join(by_keys))  # to where the keys go next; after the last turn that is home
@@ -307,7 +310,7 @@ def joined(one: Seen, other: Seen) -> Seen:
 
 
 def gradients(
-    queries: Queries, keys: Keys, by_mean: jax.Array, total: jax.Array, lost: jax.Array, causal: bool
+    queries: Queries, keys: Keys, by_mean: jax.Array, total: jax.Array, lost: jax.Array, *, causal: bool
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """Returns what these keys add to the gradient by q, and these queries to those by k and v.
 

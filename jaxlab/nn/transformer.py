@@ -71,12 +71,19 @@ class Block(nn.Module):
             norm = self.norm(name=name)
             return (norm, as_it_is) if self.norm_first else (as_it_is, norm)
 
+        def whole(h: jax.Array) -> jax.Array:
+            return constrain(h, 'batch', 'length', 'embed')
+
+        def in_parts(x: jax.Array) -> jax.Array:
+            return constrain(x, 'batch', 'residual_length', 'embed')
+
+        # On a tensor mesh rows are put together before each half, and what its devices found is added up after it.
         before, after = norms('attention_norm')
-        h, keys_values = self.attention(name='attention')(before(x), positions, mask, cache, index)
-        x = constrain(after(x + dropout(checkpoint_name(h, ATTENDED))), 'batch', 'residual_length', 'embed')
+        h, keys_values = self.attention(name='attention')(whole(before(x)), positions, mask, cache, index)
+        x = in_parts(after(x + dropout(checkpoint_name(whole(h), ATTENDED))))
         before, after = norms('mlp_norm')
-        h = self.mlp(name='mlp')(before(x))
-        return constrain(after(x + dropout(h)), 'batch', 'residual_length', 'embed'), keys_values
+        h = whole(self.mlp(name='mlp')(whole(before(x))))
+        return in_parts(after(x + dropout(h))), keys_values
 
 
 class Stack(nn.Module):

@@ -6,8 +6,10 @@ axis, so every way of training in parallel is a mesh shape in the config, and ne
     c.mesh.data = 8      each device sees its own rows of the batch; parameters are copied (data parallel)
     c.mesh.zero1 = 8     the same, but optimizer state and averages are stored in eighths (ZeRO-1, arXiv:1910.02054)
     c.mesh.fsdp = 8      the same, but parameters are stored in eighths too (ZeRO-3, FSDP)
-    c.mesh.tensor = 8    every matrix is cut between devices, Megatron's way (tensor parallel)
-    c.mesh.data, .fsdp, .tensor = 2      all three
+    c.mesh.tensor = 8    every matrix is cut between devices, Megatron's way, and the residual stream along the rows
+                         (tensor and sequence parallel)
+    c.mesh.context = 8   every row is cut along its length, for long ones (nn/ring_attention.py)
+    c.mesh.data, .fsdp, .tensor = 2      three of them
 
 A mesh axis of size 1 splits nothing. XLA's partitioner (GSPMD, arXiv:2105.04663) writes the collectives that the
 shardings imply.
@@ -41,10 +43,10 @@ TABLE: dict[str, Row] = {
     #                  activation          parameter             optimizer state
     # Rows are split over 'expert' too: between two layers of experts its devices train on rows of their own.
     'batch': Row(('data', 'zero1', 'fsdp', 'expert'), None, None),
-    # Rows are split along their length by 'context' (see nn/ring_attention.py), and, where nothing but the residual stream
-    # is there, by 'tensor' as well: norms and dropout have no other axis to be split along (arXiv:2205.05198).
     'parts': Row(('context', 'data', 'zero1', 'fsdp', 'expert'), None, None),  # pieces of rows, as a loss takes them
     'length': Row('context', None, None),
+    # The residual stream between two blocks is split by 'tensor' as well: norms and dropout, of which nothing else is
+    # split, are then computed once (arXiv:2205.05198).
     'residual_length': Row(('context', 'tensor'), None, None),
     # FSDP: parameters are stored along one more axis, and gathered where they are used; optimizer state along two.
     'embed': Row(None, 'fsdp', ('fsdp', 'zero1')),
@@ -135,8 +137,8 @@ def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: s
 
 
 def that_divide(length: int, axes: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[str, ...]:
-    """Returns the first of the mesh axes, as far as they divide the length of rows: a class token makes it odd, and where
-    a text is written it is 1. (Rows that `context` has to divide are checked where they are read.)"""
+    """Returns the first of the mesh axes, as far as they divide the length of rows: a class token makes it odd, and
+    where a text is written it is 1. (What 'context' must divide, nn/ring_attention.py checks.)"""
     products = itertools.accumulate((sizes[axis] for axis in axes), operator.mul)
     return tuple(axis for axis, _ in itertools.takewhile(lambda pair: length % pair[1] == 0, zip(axes, products)))
 

@@ -84,9 +84,7 @@ def train(name, mesh):
     with jax.set_mesh(mesh):
         boxed = jax.eval_shape(model.init, jax.random.key(0), *(batch()[name] for name in model.takes))['params']
         shardings = layout.shardings(layout.unbox(boxed), layout.names(boxed), mesh)
-        layout._check_used(
-            shardings, mesh, layout.names(boxed)
-        )  # of every mesh axis something of the model is split over it
+        layout._check_used(shardings, mesh, layout.names(boxed))  # something is split over every axis
         params = jax.device_put(drawn(boxed), shardings)
         placed = layout.place(batch(), layout.batch_sharding(mesh))
 

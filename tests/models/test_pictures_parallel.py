@@ -97,9 +97,7 @@ def train(model, mesh):
         names = layout.names(found)
         variables = drawn(model)
         shardings = layout.shardings(layout.unbox(found), names, mesh)
-        layout._check_used(
-            shardings['params'], mesh, names['params']
-        )  # of every mesh axis something of the model is split over it
+        layout._check_used(shardings['params'], mesh, names['params'])  # something is split over every axis
 
         def loss(params, extra, batch):
             logits, extra = model.apply({'params': params, **extra}, batch['inputs'], train=True, mutable=[*extra])

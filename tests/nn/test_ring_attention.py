@@ -189,10 +189,10 @@ def model(length=8, **arguments):
 def test_a_length_that_the_ring_cannot_share_out_is_refused():
     with jax.set_mesh(make_mesh({'context': 4})):
         with pytest.raises(
-            UserError, match='config.mesh.context=4: rows of 12 tokens .* "context".* 8 divides, such as 16'
+            UserError, match=r'config.mesh.context=4: rows of 12 tokens .* "context".* 8 divides, such as 16'
         ):
             jax.eval_shape(model(12).init, jax.random.key(0), np.zeros((1, 12), np.int32))
-        with pytest.raises(UserError, match='rows of 13 tokens .* 4 divides, such as 12'):
+        with pytest.raises(UserError, match=r'rows of 13 tokens .* 4 divides, such as 12'):
             ring.sight(np.ones((1, 13)))
     assert ring.sight(np.ones((1, 13))) is None
 
@@ -202,9 +202,9 @@ def test_where_heads_look_is_not_shown_around_a_ring():
     params = layout.unbox(model().init(jax.random.key(0), tokens))
     assert len(weights_of(model(), params, tokens)) == 1
     with jax.set_mesh(make_mesh({'context': 4})):
-        with pytest.raises(UserError, match='config.mesh.context splits them'):
+        with pytest.raises(UserError, match=r'config.mesh.context splits them'):
             weights_of(model(), params, tokens)
-        with pytest.raises(UserError, match='attention=cudnn: rows that mesh axis "context" splits'):
+        with pytest.raises(UserError, match=r'attention=cudnn: rows that mesh axis "context" splits'):
             jax.eval_shape(model().clone(attention='cudnn').init, jax.random.key(0), tokens)
 
 
