@@ -80,7 +80,7 @@ def draw(
     ]
     init = partial(steps.init, trained, optimizers, config.average, batch)
     abstract = jax.eval_shape(init, key)
-    shardings = layout.state_shardings(abstract, names, mesh, frozen.shardings)
+    shardings = layout.state_shardings(abstract, names, mesh, frozen.shardings, layout.names(boxed))
     how = {'accumulate': config.accumulate, 'average': config.average, 'spike': config.numbers.spike}
     single = step = steps.make_step(task, optimizers, **how)
     if config.compile == 'pmap':

@@ -72,6 +72,9 @@ MESHES = {
     'fsdp 8': dict(fsdp=8),
     'tensor 8': dict(tensor=8),
     'data 2, fsdp 2, tensor 2': dict(data=2, fsdp=2, tensor=2),
+    'zero1 8': dict(zero1=8),
+    'context 4, data 2': dict(context=4, data=2),
+    'context 2, fsdp 2, tensor 2': dict(context=2, fsdp=2, tensor=2),
 }
 MICRO_BATCHES = [1, 2]
 PAIRS = list(itertools.product(MODELS, WRITTEN, MESHES, MICRO_BATCHES))
@@ -82,10 +85,16 @@ COVER = [
     ('gpt2', 'scanned', 'fsdp 8', 2),
     ('gpt2', 'unrolled, some again', 'tensor 8', 1),
     ('gpt2', 'scanned, all again', 'data 2, fsdp 2, tensor 2', 2),
+    ('gpt2', 'unrolled, some again', 'zero1 8', 2),
+    ('gpt2', 'scanned', 'context 4, data 2', 1),
+    ('gpt2', 'unrolled', 'context 2, fsdp 2, tensor 2', 2),
     ('llama', 'scanned', 'data 8', 2),
     ('llama', 'unrolled', 'fsdp 8', 1),
     ('llama', 'scanned, all again', 'tensor 8', 2),
     ('llama', 'unrolled, some again', 'data 2, fsdp 2, tensor 2', 1),
+    ('llama', 'unrolled', 'zero1 8', 1),
+    ('llama', 'unrolled, some again', 'context 4, data 2', 2),
+    ('llama', 'scanned, all again', 'context 2, fsdp 2, tensor 2', 1),
 ]
 
 

@@ -35,6 +35,7 @@ from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm
 from jaxlab.nn.parameter import parameter
 from jaxlab.nn.position import sinusoidal
+from jaxlab.nn.ring_attention import sight
 from jaxlab.nn.transformer import POLICIES, Block, Stack
 from jaxlab.parallel.layout import constrain
 
@@ -283,9 +284,10 @@ class BERT(nn.Module):
             )
         types = jnp.zeros((1, t), jnp.int32) if types is None else types
         real = jnp.ones((1, t), bool) if lengths is None else jnp.arange(t) < lengths[:, None]
-        x = constrain(self.embeddings(tokens, types, train), 'batch', 'length', 'embed')
-        mask = jnp.broadcast_to(real[:, None], (len(real), t, t))
-        return self.stack(x, jnp.arange(t)[None], mask, train=train)[0]
+        x = constrain(self.embeddings(tokens, types, train), 'batch', 'residual_length', 'embed')
+        mask = sight(real.astype(jnp.int32)) or jnp.broadcast_to(real[:, None], (len(real), t, t))
+        x, _ = self.stack(x, jnp.arange(t)[None], mask, train=train)
+        return constrain(x, 'batch', 'length', 'embed')
 
     def _pooled(self, x: jax.Array) -> jax.Array:
         return constrain(nn.tanh(self.pooler(x[:, 0])), 'batch', 'mlp')

@@ -27,6 +27,7 @@ from jaxlab.nn.linear import Embedding
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm, RMSNorm
 from jaxlab.nn.position import SCALINGS, Rotary
+from jaxlab.nn.ring_attention import ring_order, row_order, sight
 from jaxlab.nn.transformer import POLICIES, Block, Stack
 from jaxlab.parallel.layout import constrain
 
@@ -173,15 +174,17 @@ class GPT(nn.Module):
             positions = jnp.arange(t)[None]
         if segments is None:
             segments = jnp.ones((1, t), jnp.int32)
+        tokens, positions, segments, places = ring_order(tokens, positions, segments, jnp.arange(t)[None])
         x = self._embed(tokens, positions, train)
-        x, _ = self.stack(x, positions, causal_mask(segments, segments), train=train)
-        return self.final_norm(x)
+        mask = sight(segments, places) or causal_mask(segments, segments)
+        x, _ = self.stack(x, positions, mask, train=train)
+        return row_order(constrain(self.final_norm(x), 'batch', 'length', 'embed'))
 
     def _embed(self, tokens: jax.Array, positions: jax.Array, train: bool) -> jax.Array:
         x = self.token_embedding(tokens)
         if self.positions == 'learned':
             x += self.position_embedding(positions)
-        return constrain(self.embedding_dropout(x, deterministic=not train), 'batch', 'length', 'embed')
+        return constrain(self.embedding_dropout(x, deterministic=not train), 'batch', 'residual_length', 'embed')
 
     def _logits(self, x: jax.Array) -> jax.Array:
         logits = self._output.attend(x, self.logits_dtype)

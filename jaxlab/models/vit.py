@@ -30,6 +30,7 @@ from jaxlab.nn.linear import Linear
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm
 from jaxlab.nn.parameter import parameter
+from jaxlab.nn.ring_attention import filled_up, sight
 from jaxlab.nn.transformer import POLICIES, Block, Stack
 from jaxlab.parallel.layout import constrain
 
@@ -107,7 +108,8 @@ class ViT(nn.Module):
                 )
         positions = parameter(self, 'positions', init, ('positions', 'table'), (t, self.width), self.param_dtype)
         x = nn.Dropout(self.dropout, deterministic=not train)(x + positions.astype(x.dtype))
-        x = constrain(x, 'batch', 'length', 'embed')
+        x, real = filled_up(x)
+        x = constrain(x, 'batch', 'residual_length', 'embed')
 
         norm = partial(LayerNorm, self.norm_epsilon, **dtypes)
         heads = partial(Attention, self.heads, self.heads, kernel_init=init, out_init=init, **dtypes)
@@ -115,9 +117,9 @@ class ViT(nn.Module):
         mlp = partial(MLP, self.mlp_width, self.activation, kernel_init=init, out_init=init, **dtypes)
         block = partial(Block, norm, attention, mlp, self.dropout)
         stack = Stack(block, self.layers, self.scan, self.remat, self.stochastic_depth, name='stack')
-        everybody = jnp.ones((1, t, t), bool)
-        x, _ = stack(x, jnp.arange(t)[None], everybody, train=train)
-        x = norm(name='final_norm')(x)
+        mask = sight(real) or jnp.ones((1, t, t), bool)
+        x, _ = stack(x, jnp.arange(x.shape[1])[None], mask, train=train)
+        x = constrain(norm(name='final_norm')(x), 'batch', 'length', 'embed')[:, :t]
 
         summed = jnp.promote_types(self.dtype, jnp.float32)
         x = x[:, 0] if self.pool == 'token' else x.mean(1, dtype=summed).astype(self.dtype)

@@ -14,11 +14,14 @@ import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 from jax.ad_checkpoint import checkpoint_name
 
+from jaxlab.errors import UserError
 from jaxlab.messages import say
 from jaxlab.nn.linear import Linear
 from jaxlab.nn.position import Rotary, rotate
+from jaxlab.nn.ring_attention import Sight, ring_attention
 from jaxlab.parallel.layout import constrain
 
+Mask = jax.Array | Sight  # what Attention is told of who may look at whom: bool [b t s], or what makes such
 KeysValues = tuple[jax.Array, jax.Array]  # each [b m s k]
 QUERY_KEY_VALUE = ('query', 'key', 'value')  # as policies call them that keep them for the backward pass
 
@@ -214,11 +217,13 @@ class Attention(nn.Module):
         self,
         x: jax.Array,
         positions: jax.Array,
-        mask: jax.Array,
+        mask: Mask,
         cache: KeysValues | None = None,
         index: jax.Array | int = 0,
     ) -> tuple[jax.Array, KeysValues]:
         """x [b t d], positions [b t], mask [b t s] -> [b t d], and the keys and values [b m s k] that were looked at.
+
+        Where mesh axis context splits rows, the mask is a Sight.
 
         Without a cache these are x's own, and s = t. With one, x's are written into it at `index`, and s is its length;
         of its other slots only those before `index` are looked at.
@@ -238,10 +243,14 @@ class Attention(nn.Module):
         if self.rotary:
             q, k = rotate(q, positions, self.rotary), rotate(k, positions, self.rotary)
         q, k, v = (checkpoint_name(x, name) for x, name in zip((q, k, v), QUERY_KEY_VALUE))
-        if self.is_mutable_collection(WEIGHTS) and not self.is_initializing():
+        if isinstance(mask, Sight):
+            self._check_ring()
+        elif self.is_mutable_collection(WEIGHTS) and not self.is_initializing():
             keys, values = (jnp.repeat(x, self.heads // self.kv_heads, axis=1) for x in (k, v))
             self.sow(WEIGHTS, 'weights', scaled_dot_product(q, keys, values, mask[:, None])[1])
-        if cache is None:
+        if isinstance(mask, Sight):
+            y = ring_attention(q, k, v, mask, self.causal)
+        elif cache is None:
             y = attention(q, k, v, mask, self.causal, self.implementation)
         else:
             # The cache is read as it was, and x's own keys beside it. Read after the writing, it would be copied whole
@@ -256,3 +265,12 @@ class Attention(nn.Module):
         y = y.swapaxes(1, 2).reshape(b, t, -1)
         y = linear(d, ('heads', 'embed'), 'norm' if self.bias else '', self.out_init, name='out')(y)
         return y, (k, v)
+
+    def _check_ring(self) -> None:
+        if self.implementation == 'cudnn':
+            raise UserError(
+                'attention=cudnn: rows that mesh axis "context" splits go around a ring of devices, in blocks of our'
+                ' own; auto takes what there is.'
+            )
+        if self.is_mutable_collection(WEIGHTS) and not self.is_initializing():
+            raise UserError('where heads look is told of whole rows, and config.mesh.context splits them: set it to 1.')

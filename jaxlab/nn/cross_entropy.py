@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.typing import Dtype
 
-from jaxlab.parallel.layout import batch_shards, constrain
+from jaxlab.parallel.layout import constrain, splits
 
 CHUNK = 1 << 22  # logits that a chunk may always have on each device
 TOKENS = 1 << 11  # tokens that a chunk never needs more of on each device
@@ -49,8 +49,9 @@ def cross_entropy(
       dtype: of logits and sums, float32 at least.
       chunk: c; by default as long as its logits are few.
     """
-    b, t, _ = x.shape
     vocabulary = vocabulary or len(table)
+    x, targets, mask = (in_parts(array) for array in (x, targets, mask))
+    b, t, _ = x.shape
     chunk = min(chunk or chunk_length(b, t, *table.shape), t)
     targets, mask = _noticed(targets, mask.astype(dtype), vocabulary)
     return _total(x, table, targets, mask, vocabulary, label_smoothing, jnp.dtype(dtype), chunk)
@@ -70,9 +71,18 @@ def chunk_length(b: int, t: int, v: int, d: int) -> int:
     chunk are several times as much from 4 d tokens on; and its products take far longer from TOKENS on, whatever d is.
     """
     tokens = max(min(4 * d, TOKENS), CHUNK // v)  # on each device
-    least = -(-t // max(tokens * batch_shards() // b, 1))
+    least = -(-t // max(tokens * splits('parts') // b, 1))
     chunks = next((n for n in range(least, min(2 * least, t)) if t % n == 0), least)
     return -(-t // chunks)  # of equal length, but for the last
+
+
+def in_parts(array: jax.Array) -> jax.Array:
+    """[b t …] -> [c·b t/c …]: each of the c parts of a row that mesh axis context splits is a row of its own."""
+    b, t = array.shape[:2]
+    c = splits('length')
+    if c == 1:
+        return array
+    return array.reshape(b, c, t // c, *array.shape[2:]).swapaxes(0, 1).reshape(c * b, t // c, *array.shape[2:])
 
 
 def _noticed(targets: jax.Array, mask: jax.Array, vocabulary: int) -> tuple[jax.Array, jax.Array]:
@@ -119,17 +129,17 @@ def _forward(
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     """The sum, and its gradients."""
     # The sum over rows is over devices as well. Each keeps its own until the end: else they would meet in every turn.
-    parts, output = batch_shards(), _gathered(table, x.dtype)
+    parts, output = splits('parts'), _gathered(table, x.dtype)
 
     def add(carry: tuple[jax.Array, jax.Array], part: tuple[jax.Array, ...]) -> tuple[tuple, tuple]:
         (total, by_table), (x, targets, mask) = carry, part
         nats, by_logits = _nats(_logits(x, output, vocabulary, dtype), targets, vocabulary, label_smoothing)
         by_logits = (by_logits * mask[..., None]).astype(x.dtype)
         rows, by_rows = (array.reshape(parts, -1, array.shape[-1]) for array in (x, by_logits))
-        rows, by_rows = constrain(rows, 'batch', None, 'embed'), constrain(by_rows, 'batch', None, 'vocab')
+        rows, by_rows = constrain(rows, 'parts', None, 'embed'), constrain(by_rows, 'parts', None, 'vocab')
         more = jnp.einsum('srv,srd->svd', by_rows, rows, preferred_element_type=dtype)
         by_x = jnp.einsum('btv,vd->btd', by_logits, output, preferred_element_type=dtype).astype(x.dtype)
-        by_table = constrain(by_table + more, 'batch', 'vocab', 'table')
+        by_table = constrain(by_table + more, 'parts', 'vocab', 'table')
         return (total + jnp.sum(nats * mask), by_table), (by_x, nats)
 
     start = jnp.zeros((), dtype), jnp.zeros((parts, *table.shape), dtype)
@@ -153,7 +163,7 @@ def _logits(x: jax.Array, table: jax.Array, vocabulary: int, dtype: np.dtype) ->
     logits = jnp.dot(rows, table.T, preferred_element_type=dtype).reshape(*x.shape[:-1], len(table))
     if vocabulary < len(table):
         logits = jnp.where(jnp.arange(len(table)) < vocabulary, logits, -jnp.inf)
-    return constrain(logits, 'batch', 'length', 'vocab')
+    return constrain(logits, 'parts', None, 'vocab')
 
 
 def _nats(

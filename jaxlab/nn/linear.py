@@ -11,6 +11,7 @@ from flax.typing import Dtype, Initializer
 
 from jaxlab.nn import adapter
 from jaxlab.nn.parameter import as_it_is, bare_parameter, parameter
+from jaxlab.parallel.layout import splits
 
 
 class Linear(nn.Module):
@@ -78,7 +79,10 @@ def product(x: jax.Array, kernel: jax.Array, out_dtype: Dtype | None = None) -> 
     """[... i] times [i o] -> [... o], summed in `out_dtype` where that is given.
 
     The leading axes are folded into one, so that the kernel's gradient is a product of two matrices as well. Of more
-    axes XLA makes transposed copies on a CPU, each with a second computation of all that x was fused from.
+    axes XLA makes transposed copies on a CPU, each with a second computation of all that x was fused from. But an axis
+    that devices split, as they may that of time, cannot be folded behind another without gathering it.
     """
+    if splits('residual_length') > 1:
+        return jnp.dot(x, kernel, preferred_element_type=out_dtype)
     rows = x.reshape(-1, x.shape[-1])
     return jnp.dot(rows, kernel, preferred_element_type=out_dtype).reshape(*x.shape[:-1], kernel.shape[-1])

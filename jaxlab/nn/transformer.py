@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from jaxlab.nn.attention import QUERY_KEY_VALUE, WEIGHTS, KeysValues
+from jaxlab.nn.attention import QUERY_KEY_VALUE, WEIGHTS, KeysValues, Mask
+from jaxlab.nn.ring_attention import RING
 from jaxlab.nn.stochastic_depth import StochasticDepth, rates
 from jaxlab.parallel.layout import constrain
 
@@ -19,7 +20,7 @@ ATTENDED = 'attended'  # what attention adds to the residual stream, as policies
 # What `remat` names: that which is kept of a block, from least to most; 'offload' keeps it in the memory of the host.
 POLICIES: dict[str, Any] = {
     'full': None,
-    'attention': jax.checkpoint_policies.save_only_these_names(*QUERY_KEY_VALUE, ATTENDED),
+    'attention': jax.checkpoint_policies.save_only_these_names(*QUERY_KEY_VALUE, *RING, ATTENDED),
     'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     'offload': jax.checkpoint_policies.offload_dot_with_no_batch_dims('device', 'pinned_host'),
 }
@@ -46,7 +47,7 @@ class Block(nn.Module):
         self,
         x: jax.Array,
         positions: jax.Array,
-        mask: jax.Array,
+        mask: Mask,
         cache: KeysValues | None = None,
         index: jax.Array | int = 0,
         train: bool = False,
@@ -70,12 +71,19 @@ class Block(nn.Module):
             norm = self.norm(name=name)
             return (norm, as_it_is) if self.norm_first else (as_it_is, norm)
 
+        def whole(h: jax.Array) -> jax.Array:
+            return constrain(h, 'batch', 'length', 'embed')
+
+        def in_parts(x: jax.Array) -> jax.Array:
+            return constrain(x, 'batch', 'residual_length', 'embed')
+
+        # On a tensor mesh rows are put together before each half, and what its devices found is added up after it.
         before, after = norms('attention_norm')
-        h, keys_values = self.attention(name='attention')(before(x), positions, mask, cache, index)
-        x = constrain(after(x + dropout(checkpoint_name(h, ATTENDED))), 'batch', 'length', 'embed')
+        h, keys_values = self.attention(name='attention')(whole(before(x)), positions, mask, cache, index)
+        x = in_parts(after(x + dropout(checkpoint_name(whole(h), ATTENDED))))
         before, after = norms('mlp_norm')
-        h = self.mlp(name='mlp')(before(x))
-        return constrain(after(x + dropout(h)), 'batch', 'length', 'embed'), keys_values
+        h = whole(self.mlp(name='mlp')(whole(before(x))))
+        return in_parts(after(x + dropout(h))), keys_values
 
 
 class Stack(nn.Module):
@@ -102,7 +110,7 @@ class Stack(nn.Module):
         self,
         x: jax.Array,
         positions: jax.Array,
-        mask: jax.Array,
+        mask: Mask,
         cache: Any = None,
         index: jax.Array | int = 0,
         train: bool = False,

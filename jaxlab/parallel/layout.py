@@ -6,8 +6,10 @@ axis, so every way of training in parallel is a mesh shape in the config, and ne
     c.mesh.data = 8      each device sees its own rows of the batch; parameters are copied (data parallel)
     c.mesh.zero1 = 8     the same, but optimizer state and averages are stored in eighths (ZeRO-1, arXiv:1910.02054)
     c.mesh.fsdp = 8      the same, but parameters are stored in eighths too (ZeRO-3, FSDP)
-    c.mesh.tensor = 8    every matrix is cut between devices, Megatron's way (tensor parallel)
-    c.mesh.data, .fsdp, .tensor = 2      all three
+    c.mesh.tensor = 8    every matrix is cut between devices, Megatron's way, and the residual stream along the rows
+                         (tensor and sequence parallel)
+    c.mesh.context = 8   every row is cut along its length, for long ones (nn/ring_attention.py)
+    c.mesh.data, .fsdp, .tensor = 2      three of them
 
 A mesh axis of size 1 splits nothing. XLA's partitioner (GSPMD, arXiv:2105.04663) writes the collectives that the
 shardings imply.
@@ -15,6 +17,7 @@ shardings imply.
 
 import itertools
 import math
+import operator
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -40,7 +43,11 @@ TABLE: dict[str, Row] = {
     #                  activation          parameter             optimizer state
     # Rows are split over 'expert' too: between two layers of experts its devices train on rows of their own.
     'batch': Row(('data', 'zero1', 'fsdp', 'expert'), None, None),
-    'length': Row(None, None, None),
+    'parts': Row(('context', 'data', 'zero1', 'fsdp', 'expert'), None, None),  # pieces of rows, as a loss takes them
+    'length': Row('context', None, None),
+    # The residual stream between two blocks is split by 'tensor' as well: norms and dropout, of which nothing else is
+    # split, are then computed once (arXiv:2205.05198).
+    'residual_length': Row(('context', 'tensor'), None, None),
     # FSDP: parameters are stored along one more axis, and gathered where they are used; optimizer state along two.
     'embed': Row(None, 'fsdp', ('fsdp', 'zero1')),
     'heads': Row('tensor', 'tensor', 'tensor'),
@@ -65,6 +72,8 @@ TABLE: dict[str, Row] = {
     'rank': Row(None, None, None),  # between the two narrow matrices of an adapter
     'layers': Row(None, None, None),  # the leading axis of a scanned stack
 }
+
+LENGTHS = ('length', 'residual_length')
 
 Names = tuple[str | None, ...]
 
@@ -100,6 +109,8 @@ def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: s
             )
         axes = getattr(TABLE[name], kind)
         axes = tuple(axis for axis in ([axes] if isinstance(axes, str) else axes or ()) if sizes[axis] > 1)
+        if name in LENGTHS:
+            axes = that_divide(size, axes, sizes)
         for axis in axes:
             if axis in taken:
                 raise UserError(
@@ -123,6 +134,13 @@ def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: s
             )
         entries.append(axes[0] if len(axes) == 1 else axes or None)
     return PartitionSpec(*entries)
+
+
+def that_divide(length: int, axes: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """Returns the first of the mesh axes, as far as they divide the length of rows: a class token makes it odd, and
+    where a text is written it is 1. (What 'context' must divide, nn/ring_attention.py checks.)"""
+    products = itertools.accumulate((sizes[axis] for axis in axes), operator.mul)
+    return tuple(axis for axis, _ in itertools.takewhile(lambda pair: length % pair[1] == 0, zip(axes, products)))
 
 
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
@@ -203,8 +221,15 @@ def follow(tree: Any, params: Any, names_tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
-def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh, frozen: Any = None) -> Any:
-    """Returns a NamedSharding for every leaf of an abstract TrainState. `frozen`: those of parameters beside it.
+def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh, frozen: Any = None, of_all: Any = None) -> Any:
+    """Returns a NamedSharding for every leaf of an abstract TrainState.
+
+    Args:
+      abstract: the state's shapes.
+      names_tree: the axis names of its parameters.
+      mesh: the devices.
+      frozen: the shardings of parameters beside it.
+      of_all: the axis names of those and its own, where there are such.
 
     Raises:
       UserError: an axis does not divide, or a mesh axis of more than one device is used by nothing.
@@ -221,7 +246,7 @@ def state_shardings(abstract: Any, names_tree: Any, mesh: Mesh, frozen: Any = No
         data_offset=NamedSharding(mesh, PartitionSpec()),
         health=shardings(abstract.health, nameless.health, mesh),
     )
-    _check_used((found.params, frozen), mesh)
+    _check_used((found.params, frozen), mesh, of_all or names_tree)
     return found
 
 
@@ -285,8 +310,21 @@ def batch_shards(mesh: Mesh | AbstractMesh | None = None) -> int:
     return math.prod(mesh.shape.get(axis, 1) for axis in axes if axis not in mesh.manual_axes)
 
 
-def _check_used(param_shardings: Any, mesh: Mesh) -> None:
+def splits(name: str) -> int:
+    """Returns how many parts the ambient mesh splits activations into along axis `name` (1 without a mesh).
+
+    Inside a `shard_map`, axes that are already manual split nothing more.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = TABLE[name].activation or ()
+    axes = (axes,) if isinstance(axes, str) else axes
+    return math.prod(mesh.shape.get(axis, 1) for axis in axes if axis not in mesh.manual_axes)
+
+
+def _check_used(param_shardings: Any, mesh: Mesh, names_tree: Any = ()) -> None:
     used = {'data', 'zero1', 'fsdp'}  # 'expert' splits rows as well, but is for models that have experts
+    if any('heads' in leaf_names for leaf_names in jax.tree.leaves(names_tree, is_leaf=lambda x: isinstance(x, tuple))):
+        used.add('context')  # rows are split along their length where attention, which has heads, puts them together
     for sharding in jax.tree.leaves(param_shardings):
         for entry in sharding.spec:
             used.update(entry if isinstance(entry, tuple) else [entry])

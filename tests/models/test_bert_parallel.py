@@ -13,10 +13,10 @@ import pytest
 from jaxlab.models.bert import make
 from jaxlab.parallel import layout
 from jaxlab.parallel.mesh import make_mesh
-from tests.models.test_pictures_parallel import MESHES
+from tests.models.test_pictures_parallel import MESHES, RINGS
 
-ROWS, STEPS = 16, 3
-INFO = {'vocabulary': 48, 'length': 10, 'classes': 5, 'types': 2}
+ROWS, LENGTH, STEPS = 16, 12, 3
+INFO = {'vocabulary': 48, 'length': LENGTH, 'classes': 5, 'types': 2}
 TINY = dict(layers=1, width=16, heads=8, dropout=0.0, init_scale=0.3)
 MODELS = {
     'masked': dict(),
@@ -26,8 +26,10 @@ MODELS = {
     'tokens': dict(head='tokens'),
     'span': dict(head='span', types=1),
 }
-# Of each head one mesh in the first tier, of 'masked' all.
-SLOW = {(name, mesh) for name in MODELS for mesh in MESHES if name != 'masked' and mesh != 'data 2, fsdp 2, tensor 2'}
+MESHES = MESHES | RINGS
+# Of each head one mesh of each sort in the first tier, of 'masked' all.
+FIRST = ('data 2, fsdp 2, tensor 2', 'context 2, fsdp 2, tensor 2')
+SLOW = {(name, mesh) for name in MODELS for mesh in MESHES if name != 'masked' and mesh not in FIRST}
 PAIRS = [
     pytest.param(name, mesh, marks=pytest.mark.slow if (name, mesh) in SLOW else ())
     for name in MODELS
@@ -40,12 +42,12 @@ def batch():
     """Rows of many lengths, of which some do not count."""
     draw = np.random.default_rng(0)
     return {
-        'tokens': draw.integers(0, 41, (ROWS, 10), np.int32),
-        'types': np.ones((ROWS, 1), np.int32) * (np.arange(10, dtype=np.int32) > 4),
-        'lengths': draw.integers(3, 11, ROWS, np.int32),
+        'tokens': draw.integers(0, 41, (ROWS, LENGTH), np.int32),
+        'types': np.ones((ROWS, 1), np.int32) * (np.arange(LENGTH, dtype=np.int32) > 4),
+        'lengths': draw.integers(3, LENGTH + 1, ROWS, np.int32),
         'places': draw.integers(0, 3, (ROWS, 3), np.int32),
         'targets': draw.integers(0, 41, (ROWS, 3), np.int32),
-        'labels': draw.integers(0, 2, (ROWS, 10), np.int32),
+        'labels': draw.integers(0, 2, (ROWS, LENGTH), np.int32),
         'mask': (draw.random(ROWS) < 0.7).astype(np.float64),
     }
 
@@ -82,7 +84,7 @@ def train(name, mesh):
     with jax.set_mesh(mesh):
         boxed = jax.eval_shape(model.init, jax.random.key(0), *(batch()[name] for name in model.takes))['params']
         shardings = layout.shardings(layout.unbox(boxed), layout.names(boxed), mesh)
-        layout._check_used(shardings, mesh)  # of every mesh axis something of the model is split over it
+        layout._check_used(shardings, mesh, layout.names(boxed))  # something is split over every axis
         params = jax.device_put(drawn(boxed), shardings)
         placed = layout.place(batch(), layout.batch_sharding(mesh))
 
