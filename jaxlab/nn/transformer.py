@@ -8,11 +8,14 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core.scope import LazyRng, is_filter_empty
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxlab.nn.attention import QUERY_KEY_VALUE, WEIGHTS, KeysValues
+from jaxlab.nn.dropout import Dropout
 from jaxlab.nn.stochastic_depth import StochasticDepth, rates
-from jaxlab.parallel.layout import constrain
+from jaxlab.parallel import pipeline
+from jaxlab.parallel.layout import constrain, unbox
 
 ATTENDED = 'attended'  # what attention adds to the residual stream, as policies call it
 
@@ -56,11 +59,11 @@ class Block(nn.Module):
 
         In training each half is left out of a part `depth_rate` of the rows.
         """
-        parts = nn.Dropout(self.dropout, deterministic=not train)
+        parts = Dropout(self.dropout)
         rows = StochasticDepth()
 
         def dropout(h: jax.Array) -> jax.Array:
-            return rows(parts(h), depth_rate, train)
+            return rows(parts(h, train), depth_rate, train)
 
         def as_it_is(x: jax.Array) -> jax.Array:
             return x
@@ -89,6 +92,8 @@ class Stack(nn.Module):
       2-D matrix products (attention scores above all); 'attention': all but those of the attention half, since an MLP
       is the cheaper one to compute again for what it keeps; 'full': all but the block's input. 'offload': as 'dots',
       but the host keeps them: for deep models whose host has the memory, and is near.
+    micro_batches: where the mesh has stages, and the stack is scanned: into how many parts they cut the rows;
+      see `pipeline.check`.
     """
 
     block: Callable[..., nn.Module]
@@ -96,6 +101,7 @@ class Stack(nn.Module):
     scan: bool = False
     remat: str = 'none'
     stochastic_depth: float = 0.0
+    micro_batches: int = 0
 
     @nn.compact
     def __call__(
@@ -122,6 +128,11 @@ class Stack(nn.Module):
             run = nn.remat(run, policy=POLICIES[self.remat], prevent_cse=not self.scan)
         depth_rates = rates(self.stochastic_depth, self.layers)
         if self.scan:
+            each = jnp.array(depth_rates, jnp.promote_types(x.dtype, jnp.float32)) if self.stochastic_depth else 0.0
+            if pipeline.stages() > 1 and cache is None:
+                pipeline.check(self.layers, len(x), self.micro_batches)  # early: in shapes of the parameters, too
+                if is_filter_empty(self.scope.mutable):  # else somebody looks into layers, or they are born
+                    return self._in_stages(x, positions, mask, train, each), None
             run = nn.scan(
                 run,
                 length=self.layers,
@@ -134,10 +145,29 @@ class Stack(nn.Module):
                 in_axes=(0, 0 if self.stochastic_depth else nn.broadcast),
                 metadata_params={nn.PARTITION_NAME: 'layers'},
             )
-            each = jnp.array(depth_rates, jnp.promote_types(x.dtype, jnp.float32)) if self.stochastic_depth else 0.0
             return run(self.block(name='layers'), x, cache, each)
         caches = []
         for i in range(self.layers):
             x, kept = run(self.block(name=f'layer_{i}'), x, None if cache is None else cache[i], depth_rates[i])
             caches.append(kept)
         return x, None if cache is None else tuple(caches)
+
+    def _in_stages(
+        self, x: jax.Array, positions: jax.Array, mask: jax.Array, train: bool, depth_rates: jax.Array | float
+    ) -> jax.Array:
+        """`__call__` where stages of the mesh have some of the layers each: the same parameters, keys and numbers."""
+        block = self.block(parent=None)
+        layers = {'params': unbox(self.variables['params']['layers'])}
+        if self.has_rng('dropout'):  # what `nn.scan` makes of it
+            layers['key'] = jax.random.split(LazyRng.create(self.scope.rngs['dropout'], 'layers').as_jax_rng(), self.layers)
+        if self.stochastic_depth:
+            layers['depth_rate'] = depth_rates
+
+        def run(x: jax.Array, layer: dict[str, Any], positions: jax.Array, mask: jax.Array) -> jax.Array:
+            more = (layer['depth_rate'],) if self.stochastic_depth else ()
+            rngs = {'dropout': layer['key']} if 'key' in layer else {}
+            return block.apply({'params': layer['params']}, x, positions, mask, None, 0, train, *more, rngs=rngs)[0]
+
+        if self.remat != 'none':
+            run = jax.checkpoint(run, policy=POLICIES[self.remat], prevent_cse=False)
+        return pipeline.pipelined(run, layers, x, positions, mask, micro_batches=self.micro_batches)

@@ -7,6 +7,7 @@ axis, so every way of training in parallel is a mesh shape in the config, and ne
     c.mesh.zero1 = 8     the same, but optimizer state and averages are stored in eighths (ZeRO-1, arXiv:1910.02054)
     c.mesh.fsdp = 8      the same, but parameters are stored in eighths too (ZeRO-3, FSDP)
     c.mesh.tensor = 8    every matrix is cut between devices, Megatron's way (tensor parallel)
+    c.mesh.stage = 8     each device has an eighth of the layers of a scanned stack; see pipeline.py (pipeline parallel)
     c.mesh.data, .fsdp, .tensor = 2      all three
 
 A mesh axis of size 1 splits nothing. XLA's partitioner (GSPMD, arXiv:2105.04663) writes the collectives that the
@@ -38,8 +39,9 @@ class Row(NamedTuple):
 
 TABLE: dict[str, Row] = {
     #                  activation          parameter             optimizer state
-    # Rows are split over 'expert' too: between two layers of experts its devices train on rows of their own.
-    'batch': Row(('data', 'zero1', 'fsdp', 'expert'), None, None),
+    # Rows are split over 'stage' and 'expert' too: outside a pipeline, or between two layers of experts, their devices
+    # train on rows of their own.
+    'batch': Row(('data', 'zero1', 'fsdp', 'stage', 'expert'), None, None),
     'length': Row(None, None, None),
     # FSDP: parameters are stored along one more axis, and gathered where they are used; optimizer state along two.
     'embed': Row(None, 'fsdp', ('fsdp', 'zero1')),
@@ -63,7 +65,7 @@ TABLE: dict[str, Row] = {
     'norm': Row(None, None, None),  # scales and biases as wide as the residual stream: small, so every device has them
     'gates': Row(None, None, None),  # those of a recurrent cell: each is a matrix, as each layer's is
     'rank': Row(None, None, None),  # between the two narrow matrices of an adapter
-    'layers': Row(None, None, None),  # the leading axis of a scanned stack
+    'layers': Row(None, 'stage', 'stage'),  # the leading axis of a scanned stack
 }
 
 Names = tuple[str | None, ...]
