@@ -3,6 +3,7 @@
 # b batch, t time of the queries, s time of the keys, d width
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -81,6 +82,11 @@ class Block(nn.Module):
         return constrain(after(x + dropout(h)), 'batch', 'length', 'embed'), keys_values
 
 
+def listened_to(module: nn.Module) -> bool:
+    """Whether what a module does inside may be wanted outside: it is being initialised, or a collection is mutable."""
+    return module.scope is not None and not is_filter_empty(module.scope.mutable)
+
+
 class Stack(nn.Module):
     """`layers` blocks one after another; `block(name=…)` makes one.
 
@@ -130,8 +136,8 @@ class Stack(nn.Module):
         if self.scan:
             each = jnp.array(depth_rates, jnp.promote_types(x.dtype, jnp.float32)) if self.stochastic_depth else 0.0
             if pipeline.stages() > 1 and cache is None:
-                pipeline.check(self.layers, len(x), self.micro_batches)  # early: in shapes of the parameters, too
-                if is_filter_empty(self.scope.mutable):  # else somebody looks into layers, or they are born
+                pipeline.check(self.layers, len(x), self.micro_batches)  # already of shapes, before anything compiles
+                if not listened_to(self):
                     return self._in_stages(x, positions, mask, train, each), None
             run = nn.scan(
                 run,
@@ -144,6 +150,7 @@ class Stack(nn.Module):
                 split_rngs={'params': True, 'dropout': True},
                 in_axes=(0, 0 if self.stochastic_depth else nn.broadcast),
                 metadata_params={nn.PARTITION_NAME: 'layers'},
+                check_constancy_invariants=False,  # or it is traced twice, and dropout has the keys of the second time
             )
             return run(self.block(name='layers'), x, cache, each)
         caches = []
@@ -156,10 +163,12 @@ class Stack(nn.Module):
         self, x: jax.Array, positions: jax.Array, mask: jax.Array, train: bool, depth_rates: jax.Array | float
     ) -> jax.Array:
         """`__call__` where stages of the mesh have some of the layers each: the same parameters, keys and numbers."""
+        assert self.scope is not None
         block = self.block(parent=None)
         layers = {'params': unbox(self.variables['params']['layers'])}
-        if self.has_rng('dropout'):  # what `nn.scan` makes of it
-            layers['key'] = jax.random.split(LazyRng.create(self.scope.rngs['dropout'], 'layers').as_jax_rng(), self.layers)
+        if self.has_rng('dropout'):
+            keys = LazyRng.create(self.scope.rngs['dropout'], 'layers')  # that of `nn.scan`, which splits it like this
+            layers['key'] = jax.tree.map(partial(jax.random.split, num=self.layers), keys)
         if self.stochastic_depth:
             layers['depth_rate'] = depth_rates
 

@@ -288,11 +288,19 @@ def batch_shards(mesh: Mesh | AbstractMesh | None = None) -> int:
 
 
 def _check_used(param_shardings: Any, mesh: Mesh) -> None:
-    used = {'data', 'zero1', 'fsdp'}  # 'expert' splits rows as well, but is for models that have experts
+    used = {'data', 'zero1', 'fsdp'}  # 'stage' and 'expert' split rows as well, but are for what has layers and experts
     for sharding in jax.tree.leaves(param_shardings):
         for entry in sharding.spec:
             used.update(entry if isinstance(entry, tuple) else [entry])
     for axis, size in mesh.shape.items():
+        if size > 1 and axis not in used and axis == 'stage':
+            raise UserError(
+                'config.mesh.stage={size}: stages share out the layers of a scanned stack, and this model has none.'
+                ' Set --config.model.scan=True where the model has that argument, or --config.mesh.stage=1'
+                ' --config.mesh.data={data}.',
+                size=size,
+                data=size * mesh.shape['data'],
+            )
         if size > 1 and axis not in used:
             raise UserError(
                 'config.mesh.{axis}={size}: nothing in this model is split over mesh axis "{axis}", so'

@@ -25,7 +25,6 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from jaxlab.errors import UserError
-from jaxlab.messages import say
 from jaxlab.parallel.layout import TABLE, batch_shards
 
 STAGE, CONTEXT = 'stage', 'context'
@@ -78,16 +77,15 @@ def check(layers: int, rows: int, micro_batches: int) -> int:
             stages=s,
             near=max(round(micro_batches / s), 1) * s,
         )
-    of_each = rows // shards  # device
-    found = micro_batches or s * max((n for n in range(1, MOST + 1) if of_each % n == 0))
+    found = micro_batches or s * max(n for n in range(1, MOST + 1) if n == 1 or rows % (n * shards) == 0)
     unit = shards // s * found
-    if rows % unit or not of_each:
+    if rows % unit:
         raise UserError(
-            'A batch of {rows} rows{each} cannot be cut into {count} micro-batches on {shards} devices that share its'
-            ' rows (mesh {axes}); the nearest that can: {near}. Or set --config.model.micro_batches=0 and mesh axis'
-            ' stage to less.',
+            'config.mesh.stage={stages}: {rows} rows (config.batch_size / config.accumulate) cannot be cut into'
+            ' config.model.micro_batches={count} on {shards} devices (mesh {axes}); the nearest that can: {near}.'
+            ' --config.model.micro_batches=0 finds a number for any multiple of {shards} rows.',
+            stages=s,
             rows=rows,
-            each=say(' (config.batch_size / config.accumulate)'),
             count=found,
             shards=shards,
             axes=' × '.join(TABLE['batch'].activation or ()),
