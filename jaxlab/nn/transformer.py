@@ -83,7 +83,7 @@ class Block(nn.Module):
 
 
 def listened_to(module: nn.Module) -> bool:
-    """Whether what a module does inside may be wanted outside: it is being initialised, or a collection is mutable."""
+    """Whether what a module does inside may be wanted outside, since a collection is mutable."""
     return module.scope is not None and not is_filter_empty(module.scope.mutable)
 
 
@@ -98,8 +98,9 @@ class Stack(nn.Module):
       2-D matrix products (attention scores above all); 'attention': all but those of the attention half, since an MLP
       is the cheaper one to compute again for what it keeps; 'full': all but the block's input. 'offload': as 'dots',
       but the host keeps them: for deep models whose host has the memory, and is near.
-    micro_batches: where the mesh has stages, and the stack is scanned: into how many parts they cut the rows;
-      see `pipeline.check`.
+    micro_batches: where the mesh has stages, and the stack is scanned: into how many parts they cut the rows in
+      training; see `pipeline.check`. With a cache, or where somebody looks into the layers, each of them is gathered
+      from its stage, and there is no pipeline.
     """
 
     block: Callable[..., nn.Module]
@@ -136,8 +137,9 @@ class Stack(nn.Module):
         if self.scan:
             each = jnp.array(depth_rates, jnp.promote_types(x.dtype, jnp.float32)) if self.stochastic_depth else 0.0
             if pipeline.stages() > 1 and cache is None:
-                pipeline.check(self.layers, len(x), self.micro_batches)  # already of shapes, before anything compiles
-                if not listened_to(self):
+                if self.is_initializing():
+                    pipeline.check(self.layers, len(x), self.micro_batches)  # of shapes, before anything compiles
+                elif not listened_to(self):
                     return self._in_stages(x, positions, mask, train, each), None
             run = nn.scan(
                 run,
@@ -179,4 +181,5 @@ class Stack(nn.Module):
 
         if self.remat != 'none':
             run = jax.checkpoint(run, policy=POLICIES[self.remat], prevent_cse=False)
-        return pipeline.pipelined(run, layers, x, positions, mask, micro_batches=self.micro_batches)
+        wanted = self.micro_batches if train else 0  # of other batches there may be fewer rows
+        return pipeline.pipelined(run, layers, x, positions, mask, micro_batches=wanted)

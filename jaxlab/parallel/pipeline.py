@@ -17,7 +17,6 @@ its rows as micro-batches of its own, and gets them back.
 import math
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -120,9 +119,8 @@ def pipelined(
 
     def on_each(layers: Any, x: jax.Array, *others: jax.Array) -> jax.Array:
         stage = jax.lax.axis_index(STAGE)
-        whole = partial(jax.lax.all_gather, axis_name=STAGE, tiled=True)
-        x = whole(x)  # [m r t d]
-        others = tuple(whole(array) if has_rows else array for array, has_rows in zip(others, each, strict=True))
+        x = gathered(x, s)  # [m r t d]
+        others = tuple(gathered(array, s) if has_rows else array for array, has_rows in zip(others, each, strict=True))
 
         def tick(arrived: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
             here = at(number, stage, m)
@@ -136,7 +134,7 @@ def pipelined(
             return hop(y, s), y
 
         _, y = jax.lax.scan(tick, x[0], jnp.arange(ticks(m, s)))  # in the bubble, something finite that nobody sees
-        return jax.lax.psum_scatter(finished(y, stage, s), STAGE, tiled=True)
+        return scattered(finished(y, s), s)
 
     axes = {STAGE, CONTEXT} if time else {STAGE}
     specs = PartitionSpec(STAGE), rows, *(rows if has_rows else same for has_rows in each)
@@ -162,9 +160,23 @@ def hop(y: jax.Array, s: int) -> jax.Array:
     return jax.lax.ppermute(y, STAGE, [(k, k + 1) for k in range(s - 1)])
 
 
-def finished(y: jax.Array, stage: jax.Array, s: int) -> jax.Array:
-    """Of what a stage computed in all ticks, [m + s - 1 ...], what has gone through all layers, [m ...]; else zeros."""
-    return jnp.where(stage == s - 1, y[s - 1 :], 0)
+def finished(y: jax.Array, s: int) -> jax.Array:
+    """Of what a stage computed in all ticks, [m + s - 1 ...]: what, on the last one, has gone through all layers,
+    [m ...]."""
+    return y[s - 1 :]
+
+
+# Neither has a sum over stages, forwards or backwards: XLA's CPU compiler dies of such sums in bfloat16 (jax 0.10.2).
+
+
+def gathered(x: jax.Array, s: int) -> jax.Array:
+    """Of every stage's [m/s ...] makes those of all stages, on every stage: [m ...]."""
+    return jax.lax.all_to_all(jnp.broadcast_to(x, (s, *x.shape)), STAGE, 0, 0).reshape(-1, *x.shape[1:])
+
+
+def scattered(y: jax.Array, s: int) -> jax.Array:
+    """Gives each stage back the rows that it brought, [m ...] -> [m/s ...], as they are on the last stage."""
+    return jax.lax.all_to_all(y.reshape(s, -1, *y.shape[1:]), STAGE, 0, 0)[-1]
 
 
 def cut(x: jax.Array, m: int) -> jax.Array:
