@@ -72,9 +72,15 @@ MESHES = {
     'fsdp 8': dict(fsdp=8),
     'tensor 8': dict(tensor=8),
     'data 2, fsdp 2, tensor 2': dict(data=2, fsdp=2, tensor=2),
+    'stage 2, data 4': dict(stage=2, data=4),
+    'stage 2, fsdp 2, tensor 2': dict(stage=2, fsdp=2, tensor=2),
 }
 MICRO_BATCHES = [1, 2]
-PAIRS = list(itertools.product(MODELS, WRITTEN, MESHES, MICRO_BATCHES))
+PAIRS = [
+    (model, written, mesh, micro_batches)
+    for model, written, mesh, micro_batches in itertools.product(MODELS, WRITTEN, MESHES, MICRO_BATCHES)
+    if WRITTEN[written].get('scan') or 'stage' not in MESHES[mesh]  # stages share out the layers of a scanned stack
+]
 
 # The default tier: in these, models meet all meshes, and meshes all numbers of micro-batches. The rest is marked slow.
 COVER = [
@@ -86,6 +92,10 @@ COVER = [
     ('llama', 'unrolled', 'fsdp 8', 1),
     ('llama', 'scanned, all again', 'tensor 8', 2),
     ('llama', 'unrolled, some again', 'data 2, fsdp 2, tensor 2', 1),
+    ('gpt2', 'scanned', 'stage 2, data 4', 1),
+    ('gpt2', 'scanned, all again', 'stage 2, fsdp 2, tensor 2', 2),
+    ('llama', 'scanned, all again', 'stage 2, data 4', 2),
+    ('llama', 'scanned', 'stage 2, fsdp 2, tensor 2', 1),
 ]
 
 

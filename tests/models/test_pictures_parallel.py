@@ -39,7 +39,7 @@ MESHES = {
     'tensor 8': dict(tensor=8),
     'data 2, fsdp 2, tensor 2': dict(data=2, fsdp=2, tensor=2),
 }
-
+STAGES = {'stage 2, data 4': dict(stage=2, data=4)}  # for models with a scanned stack
 
 # A stage of each kind cannot be left out of an EfficientNet, so the default tier has it on the mesh that has all axes.
 SLOW = {
@@ -124,7 +124,7 @@ def on_one_device(name):
 
 
 def check(name, mesh):
-    wanted, found = on_one_device(name), train(make(name), MESHES[mesh])
+    wanted, found = on_one_device(name), train(make(name), (MESHES | STAGES)[mesh])
     assert wanted['losses'][-1] < wanted['losses'][0] - 1e-3
     assert jax.tree.structure(found) == jax.tree.structure(wanted)
     for (path, one), other in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
@@ -134,6 +134,10 @@ def check(name, mesh):
 @pytest.mark.parametrize(('name', 'mesh'), PAIRS)
 def test_a_mesh_changes_no_number(name, mesh, float64):
     check(name, mesh)
+
+
+def test_stages_change_no_number(float64):
+    check('vit, mean', 'stage 2, data 4')
 
 
 # --- mutants ---------------------------------------------------------------------------------------------------------
