@@ -328,6 +328,8 @@ def difference(old: ConfigDict, new: ConfigDict) -> list[str]:
 def _what(config: ConfigDict) -> dict[str, Any]:
     """Returns the part of a config that makes it the experiment it is. How many rows a full batch has, the data say."""
     what = {key: config[key] for key in IDENTITY if key in config}
+    if 'micro_batches' in what.get('model', ()):  # how stages of a mesh are kept busy: as free to change as the mesh
+        what['model'] = ConfigDict({key: value for key, value in what['model'].items() if key != 'micro_batches'})
     what |= {key: config[key] for key in ('init_from', 'init_new_head') if config.get(key)}
     if config.adapters.rank:
         of = config.adapters  # without dropout it is what it was before there was any

@@ -75,9 +75,15 @@ MESHES = {
     'zero1 8': dict(zero1=8),
     'context 4, data 2': dict(context=4, data=2),
     'context 2, fsdp 2, tensor 2': dict(context=2, fsdp=2, tensor=2),
+    'stage 2, data 4': dict(stage=2, data=4),
+    'stage 2, fsdp 2, tensor 2': dict(stage=2, fsdp=2, tensor=2),
 }
 MICRO_BATCHES = [1, 2]
-PAIRS = list(itertools.product(MODELS, WRITTEN, MESHES, MICRO_BATCHES))
+PAIRS = [
+    (model, written, mesh, micro_batches)
+    for model, written, mesh, micro_batches in itertools.product(MODELS, WRITTEN, MESHES, MICRO_BATCHES)
+    if WRITTEN[written].get('scan') or 'stage' not in MESHES[mesh]  # stages share out the layers of a scanned stack
+]
 
 # The default tier: in these, models meet all meshes, and meshes all numbers of micro-batches. The rest is marked slow.
 COVER = [
@@ -95,6 +101,10 @@ COVER = [
     ('llama', 'unrolled', 'zero1 8', 1),
     ('llama', 'unrolled, some again', 'context 4, data 2', 2),
     ('llama', 'scanned, all again', 'context 2, fsdp 2, tensor 2', 1),
+    ('gpt2', 'scanned', 'stage 2, data 4', 1),
+    ('gpt2', 'scanned, all again', 'stage 2, fsdp 2, tensor 2', 2),
+    ('llama', 'scanned, all again', 'stage 2, data 4', 2),
+    ('llama', 'scanned', 'stage 2, fsdp 2, tensor 2', 1),
 ]
 
 

@@ -14,6 +14,7 @@ from jaxlab.chinese import (
     picture,
     picture_models,
     pictures,
+    pipeline,
     processes,
     program,
     recurrent,
@@ -50,4 +51,5 @@ CHINESE: dict[str, str] = {
     **sources.TABLE,
     **bert.TABLE,
     **processes.TABLE,
+    **pipeline.TABLE,
 }

@@ -161,6 +161,7 @@ class BERT(nn.Module):
     mimetic: bool
     scan: bool
     remat: str
+    micro_batches: int
     dtype: Dtype
     param_dtype: Dtype
 
@@ -182,7 +183,7 @@ class BERT(nn.Module):
         attention = partial(heads, implementation=self.attention)
         mlp = partial(MLP, self.mlp_width, self.activation, kernel_init=init, out_init=init, **dtypes)
         block = partial(Block, norm, attention, mlp, self.dropout, norm_first=False)
-        self.stack = Stack(block, self.layers, self.scan, self.remat)
+        self.stack = Stack(block, self.layers, self.scan, self.remat, micro_batches=self.micro_batches)
 
         if self.pools:
             self.pooler = Linear(self.width, ('embed', 'mlp'), 'mlp', init, **dtypes)
@@ -320,6 +321,7 @@ def make(
     init: str = 'normal',  # 'normal' (BERT), or 'mimetic': tokens look at neighbours and likes at first; learns sooner
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
     remat: str = 'none',  # 'none', 'dots', 'attention', 'full' or 'offload': what is computed again, to save memory
+    micro_batches: int = 0,  # on a mesh with stages: parts of the batch that follow one another; 0: up to 4 for each
 ) -> BERT:
     """Returns the model. The defaults are BERT-base.
 
@@ -340,6 +342,7 @@ def make(
     between(1, 1 << 24, width=width, heads=heads, mlp_width=mlp_width, context=context, vocabulary=vocabulary)
     between(1, 1 << 24, vocabulary_multiple=vocabulary_multiple)
     between(0, 16, types=types, position_offset=position_offset)
+    between(0, 1 << 24, micro_batches=micro_batches)
     one_of('activation', activation, ('gelu_exact', 'gelu'))
     one_of('head_activation', head_activation, ('tanh', 'relu'))
     one_of('attention', attention, ('auto', *IMPLEMENTATIONS))
@@ -383,6 +386,7 @@ def make(
         mimetic=init == 'mimetic',
         scan=scan,
         remat=remat,
+        micro_batches=micro_batches,
         dtype=dtype,
         param_dtype=param_dtype,
     )

@@ -69,6 +69,7 @@ class GPT(nn.Module):
     init_scale: float
     scan: bool
     remat: str
+    micro_batches: int
     dtype: Dtype
     param_dtype: Dtype
 
@@ -91,7 +92,8 @@ class GPT(nn.Module):
         if self.positions == 'learned':
             self.position_embedding = Embedding(self.context, self.width, ('positions', 'table'), init, **dtypes)
         self.embedding_dropout = nn.Dropout(self.dropout)
-        self.stack = Stack(partial(Block, norm, attention, mlp, self.dropout), self.layers, self.scan, self.remat)
+        block = partial(Block, norm, attention, mlp, self.dropout)
+        self.stack = Stack(block, self.layers, self.scan, self.remat, micro_batches=self.micro_batches)
         self.final_norm = norm()
         if not self.tied:
             self.head = Embedding(rows, self.width, ('vocab', 'table'), init, **dtypes)
@@ -227,6 +229,7 @@ def make(
     init_scale: float = 0.02,  # standard deviation of the initial weights (GPT-2)
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
     remat: str = 'none',  # 'none', 'dots', 'attention', 'full' or 'offload': what is computed again, to save memory
+    micro_batches: int = 0,  # on a mesh with stages: parts of the batch that follow one another; 0: up to 4 for each
 ) -> GPT:
     """Returns the model. The defaults are a small GPT-2.
 
@@ -252,7 +255,7 @@ def make(
     mlp_width = mlp_width or (-(-8 * width // (3 * 64)) * 64 if activation == 'swiglu' else 4 * width)
     sizes = dict(width=width, heads=heads, kv_heads=kv_heads, mlp_width=mlp_width, context=context)
     between(1, 1 << 24, **sizes, vocabulary=vocabulary, vocabulary_multiple=vocabulary_multiple)
-    between(0, 1 << 24, head_width=head_width, rotary_context=rotary_context)
+    between(0, 1 << 24, head_width=head_width, rotary_context=rotary_context, micro_batches=micro_batches)
     above_zero(norm_epsilon=norm_epsilon, rotary_base=rotary_base, init_scale=init_scale)
     above_zero(rotary_factor=rotary_factor, rotary_slow=rotary_slow)
     shares(dropout=dropout)
@@ -315,6 +318,7 @@ def make(
         init_scale=init_scale,
         scan=scan,
         remat=remat,
+        micro_batches=micro_batches,
         dtype=dtype,
         param_dtype=param_dtype,
     )

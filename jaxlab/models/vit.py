@@ -59,6 +59,7 @@ class ViT(nn.Module):
     init_scale: float
     scan: bool
     remat: str
+    micro_batches: int
     dtype: Dtype
     param_dtype: Dtype
 
@@ -116,7 +117,8 @@ class ViT(nn.Module):
         attention = partial(heads, implementation=self.attention)
         mlp = partial(MLP, self.mlp_width, self.activation, kernel_init=init, out_init=init, **dtypes)
         block = partial(Block, norm, attention, mlp, self.dropout)
-        stack = Stack(block, self.layers, self.scan, self.remat, self.stochastic_depth, name='stack')
+        how = self.scan, self.remat, self.stochastic_depth, self.micro_batches
+        stack = Stack(block, self.layers, *how, name='stack')
         mask = sight(real) or jnp.ones((1, t, t), bool)
         x, _ = stack(x, jnp.arange(x.shape[1])[None], mask, train=train)
         x = constrain(norm(name='final_norm')(x), 'batch', 'length', 'embed')[:, :t]
@@ -150,6 +152,7 @@ def make(
     init_scale: float = 0.02,  # standard deviation of the initial weights (DeiT)
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
     remat: str = 'none',  # 'none', 'dots', 'attention', 'full' or 'offload': what is computed again, to save memory
+    micro_batches: int = 0,  # on a mesh with stages: parts of the batch that follow one another; 0: up to 4 for each
 ) -> ViT:
     """Returns the model. The defaults are DeiT-Ti, ViT's smallest.
 
@@ -166,7 +169,7 @@ def make(
     mlp_width = mlp_width or 4 * width
     between(1, 10_000, layers=layers)
     between(1, 1 << 24, width=width, heads=heads, mlp_width=mlp_width, patch=patch)
-    between(0, 1 << 24, representation=representation)
+    between(0, 1 << 24, representation=representation, micro_batches=micro_batches)
     one_of('pool', pool, ('token', 'mean'))
     one_of('activation', activation, ('gelu_exact', 'gelu'))
     one_of('attention', attention, ('auto', *IMPLEMENTATIONS))
@@ -200,6 +203,7 @@ def make(
         init_scale=init_scale,
         scan=scan,
         remat=remat,
+        micro_batches=micro_batches,
         dtype=dtype,
         param_dtype=param_dtype,
     )

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.errors import UserError
+from jaxlab.nn.dropout import kept
 
 A, B, SCALE, DROPOUT = '_lora_a', '_lora_b', '_lora_scale', '_lora_dropout'
 
@@ -47,8 +48,8 @@ def dropped(module: nn.Module, x: jax.Array, dropout: jax.Array | None) -> jax.A
     numbers are 0, and the others larger, so that the mean stays; else x."""
     if dropout is None or not module.has_rng('dropout'):
         return x
-    kept = jax.random.bernoulli(module.make_rng('dropout'), 1 - dropout, x.shape)
-    return jnp.where(kept, x / (1 - dropout).astype(x.dtype), 0)
+    some = kept(module.make_rng('dropout'), 1 - dropout, x.shape)
+    return jnp.where(some, x / (1 - dropout).astype(x.dtype), 0)
 
 
 def merged(module: nn.Module, name: str, w: jax.Array, parts: Parts) -> jax.Array:

@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxlab.nn.dropout import kept
+
 
 def rates(last: float, count: int) -> list[float]:
     """How often each of `count` blocks is left out: 0 for the first, `last` for the last, evenly between."""
@@ -22,5 +24,5 @@ class StochasticDepth(nn.Module):
     def __call__(self, x: jax.Array, rate: jax.Array | float, train: bool) -> jax.Array:
         if not train or (isinstance(rate, float) and rate == 0):
             return x
-        kept = jax.random.bernoulli(self.make_rng('dropout'), 1 - rate, (x.shape[0], *(1,) * (x.ndim - 1)))
-        return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
+        rows = kept(self.make_rng('dropout'), 1 - rate, x.shape[:1]).reshape(-1, *(1,) * (x.ndim - 1))
+        return jnp.where(rows, x / (1 - rate), 0).astype(x.dtype)

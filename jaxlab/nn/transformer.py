@@ -3,17 +3,21 @@
 # b batch, t time of the queries, s time of the keys, d width
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core.scope import LazyRng, is_filter_empty
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxlab.nn.attention import QUERY_KEY_VALUE, WEIGHTS, KeysValues, Mask
+from jaxlab.nn.dropout import Dropout
 from jaxlab.nn.ring_attention import RING
 from jaxlab.nn.stochastic_depth import StochasticDepth, rates
-from jaxlab.parallel.layout import constrain
+from jaxlab.parallel import pipeline
+from jaxlab.parallel.layout import constrain, unbox
 
 ATTENDED = 'attended'  # what attention adds to the residual stream, as policies call it
 
@@ -57,11 +61,11 @@ class Block(nn.Module):
 
         In training each half is left out of a part `depth_rate` of the rows.
         """
-        parts = nn.Dropout(self.dropout, deterministic=not train)
+        parts = Dropout(self.dropout)
         rows = StochasticDepth()
 
         def dropout(h: jax.Array) -> jax.Array:
-            return rows(parts(h), depth_rate, train)
+            return rows(parts(h, train), depth_rate, train)
 
         def as_it_is(x: jax.Array) -> jax.Array:
             return x
@@ -86,6 +90,11 @@ class Block(nn.Module):
         return in_parts(after(x + dropout(h))), keys_values
 
 
+def listened_to(module: nn.Module) -> bool:
+    """Whether what a module does inside may be wanted outside, since a collection is mutable."""
+    return module.scope is not None and not is_filter_empty(module.scope.mutable)
+
+
 class Stack(nn.Module):
     """`layers` blocks one after another; `block(name=…)` makes one.
 
@@ -97,6 +106,9 @@ class Stack(nn.Module):
       2-D matrix products (attention scores above all); 'attention': all but those of the attention half, since an MLP
       is the cheaper one to compute again for what it keeps; 'full': all but the block's input. 'offload': as 'dots',
       but the host keeps them: for deep models whose host has the memory, and is near.
+    micro_batches: where the mesh has stages, and the stack is scanned: into how many parts they cut the rows in
+      training; see `pipeline.check`. With a cache, or where somebody looks into the layers, each of them is gathered
+      from its stage, and there is no pipeline.
     """
 
     block: Callable[..., nn.Module]
@@ -104,6 +116,7 @@ class Stack(nn.Module):
     scan: bool = False
     remat: str = 'none'
     stochastic_depth: float = 0.0
+    micro_batches: int = 0
 
     @nn.compact
     def __call__(
@@ -130,6 +143,12 @@ class Stack(nn.Module):
             run = nn.remat(run, policy=POLICIES[self.remat], prevent_cse=not self.scan)
         depth_rates = rates(self.stochastic_depth, self.layers)
         if self.scan:
+            each = jnp.array(depth_rates, jnp.promote_types(x.dtype, jnp.float32)) if self.stochastic_depth else 0.0
+            if pipeline.stages() > 1 and cache is None:
+                if self.is_initializing():
+                    pipeline.check(self.layers, len(x), self.micro_batches)  # of shapes, before anything compiles
+                elif not listened_to(self):
+                    return self._in_stages(x, positions, mask, train, each), None
             run = nn.scan(
                 run,
                 length=self.layers,
@@ -141,11 +160,37 @@ class Stack(nn.Module):
                 split_rngs={'params': True, 'dropout': True},
                 in_axes=(0, 0 if self.stochastic_depth else nn.broadcast),
                 metadata_params={nn.PARTITION_NAME: 'layers'},
+                check_constancy_invariants=False,  # or it is traced twice, and dropout has the keys of the second time
             )
-            each = jnp.array(depth_rates, jnp.promote_types(x.dtype, jnp.float32)) if self.stochastic_depth else 0.0
             return run(self.block(name='layers'), x, cache, each)
         caches = []
         for i in range(self.layers):
             x, kept = run(self.block(name=f'layer_{i}'), x, None if cache is None else cache[i], depth_rates[i])
             caches.append(kept)
         return x, None if cache is None else tuple(caches)
+
+    def _in_stages(
+        self, x: jax.Array, positions: jax.Array, mask: Mask, train: bool, depth_rates: jax.Array | float
+    ) -> jax.Array:
+        """`__call__` where stages of the mesh have some of the layers each: the same parameters, keys and numbers."""
+        assert self.scope is not None
+        block = self.block(parent=None)
+        layers = {'params': unbox(self.variables['params']['layers'])}
+        if self.has_rng('dropout'):
+            keys = LazyRng.create(self.scope.rngs['dropout'], 'layers')  # that of `nn.scan`, which splits it like this
+            layers['key'] = jax.tree.map(partial(jax.random.split, num=self.layers), keys)
+        if self.stochastic_depth:
+            layers['depth_rate'] = depth_rates
+
+        seen, form = jax.tree.flatten((positions, mask))
+
+        def run(x: jax.Array, layer: dict[str, Any], *seen: jax.Array) -> jax.Array:
+            positions, mask = form.unflatten(seen)
+            more = (layer['depth_rate'],) if self.stochastic_depth else ()
+            rngs = {'dropout': layer['key']} if 'key' in layer else {}
+            return block.apply({'params': layer['params']}, x, positions, mask, None, 0, train, *more, rngs=rngs)[0]
+
+        if self.remat != 'none':
+            run = jax.checkpoint(run, policy=POLICIES[self.remat], prevent_cse=False)
+        wanted = self.micro_batches if train else 0  # of other batches there may be fewer rows
+        return pipeline.pipelined(run, layers, x, *seen, micro_batches=wanted)

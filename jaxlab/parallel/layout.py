@@ -8,6 +8,7 @@ axis, so every way of training in parallel is a mesh shape in the config, and ne
     c.mesh.fsdp = 8      the same, but parameters are stored in eighths too (ZeRO-3, FSDP)
     c.mesh.tensor = 8    every matrix is cut between devices, Megatron's way, and the residual stream along the rows
                          (tensor and sequence parallel)
+    c.mesh.stage = 8     each device has an eighth of the layers of a scanned stack; see pipeline.py (pipeline parallel)
     c.mesh.context = 8   every row is cut along its length, for long ones (nn/ring_attention.py)
     c.mesh.data, .fsdp, .tensor = 2      three of them
 
@@ -41,9 +42,10 @@ class Row(NamedTuple):
 
 TABLE: dict[str, Row] = {
     #                  activation          parameter             optimizer state
-    # Rows are split over 'expert' too: between two layers of experts its devices train on rows of their own.
-    'batch': Row(('data', 'zero1', 'fsdp', 'expert'), None, None),
-    'parts': Row(('context', 'data', 'zero1', 'fsdp', 'expert'), None, None),  # pieces of rows, as a loss takes them
+    # Rows are split over 'stage' and 'expert' too: outside a pipeline, or between two layers of experts, their devices
+    # train on rows of their own.
+    'batch': Row(('data', 'zero1', 'fsdp', 'stage', 'expert'), None, None),
+    'parts': Row(('context', 'data', 'zero1', 'fsdp', 'stage', 'expert'), None, None),  # of rows, as a loss takes them
     'length': Row('context', None, None),
     # The residual stream between two blocks is split by 'tensor' as well: norms and dropout, of which nothing else is
     # split, are then computed once (arXiv:2205.05198).
@@ -70,7 +72,7 @@ TABLE: dict[str, Row] = {
     'norm': Row(None, None, None),  # scales and biases as wide as the residual stream: small, so every device has them
     'gates': Row(None, None, None),  # those of a recurrent cell: each is a matrix, as each layer's is
     'rank': Row(None, None, None),  # between the two narrow matrices of an adapter
-    'layers': Row(None, None, None),  # the leading axis of a scanned stack
+    'layers': Row(None, 'stage', 'stage'),  # the leading axis of a scanned stack
 }
 
 LENGTHS = ('length', 'residual_length')
@@ -322,13 +324,21 @@ def splits(name: str) -> int:
 
 
 def _check_used(param_shardings: Any, mesh: Mesh, names_tree: Any = ()) -> None:
-    used = {'data', 'zero1', 'fsdp'}  # 'expert' splits rows as well, but is for models that have experts
+    used = {'data', 'zero1', 'fsdp'}  # 'stage' and 'expert' split rows as well, but are for what has layers and experts
     if any('heads' in leaf_names for leaf_names in jax.tree.leaves(names_tree, is_leaf=lambda x: isinstance(x, tuple))):
         used.add('context')  # rows are split along their length where attention, which has heads, puts them together
     for sharding in jax.tree.leaves(param_shardings):
         for entry in sharding.spec:
             used.update(entry if isinstance(entry, tuple) else [entry])
     for axis, size in mesh.shape.items():
+        if size > 1 and axis not in used and axis == 'stage':
+            raise UserError(
+                'config.mesh.stage={size}: stages share out the layers of a scanned stack, and this model has none.'
+                ' Set --config.model.scan=True where the model has that argument, or --config.mesh.stage=1'
+                ' --config.mesh.data={data}.',
+                size=size,
+                data=size * mesh.shape['data'],
+            )
         if size > 1 and axis not in used:
             raise UserError(
                 'config.mesh.{axis}={size}: nothing in this model is split over mesh axis "{axis}", so'

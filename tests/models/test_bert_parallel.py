@@ -13,7 +13,7 @@ import pytest
 from jaxlab.models.bert import make
 from jaxlab.parallel import layout
 from jaxlab.parallel.mesh import make_mesh
-from tests.models.test_pictures_parallel import MESHES, RINGS
+from tests.models.test_pictures_parallel import MESHES, RINGS, STAGES
 
 ROWS, LENGTH, STEPS = 16, 12, 3
 INFO = {'vocabulary': 48, 'length': LENGTH, 'classes': 5, 'types': 2}
@@ -34,7 +34,7 @@ PAIRS = [
     pytest.param(name, mesh, marks=pytest.mark.slow if (name, mesh) in SLOW else ())
     for name in MODELS
     for mesh in MESHES
-]
+] + [('masked, scanned', mesh) for mesh in STAGES]
 
 
 @functools.cache
@@ -108,7 +108,7 @@ def on_one_device(name):
 
 @pytest.mark.parametrize(('name', 'mesh'), PAIRS)
 def test_a_mesh_changes_no_number(name, mesh, float64):
-    wanted, found = on_one_device(name), train(name, MESHES[mesh])
+    wanted, found = on_one_device(name), train(name, (MESHES | STAGES)[mesh])
     assert wanted['losses'][-1] < wanted['losses'][0] - 1e-3
     for (path, one), other in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11, err_msg=layout.path_name(path))

@@ -43,6 +43,7 @@ RINGS = {  # for models that attend: of 64 places, and of 63 and one that fills 
     'context 4, data 2': dict(context=4, data=2),
     'context 2, fsdp 2, tensor 2': dict(context=2, fsdp=2, tensor=2),
 }
+STAGES = {'stage 2, data 4': dict(stage=2, data=4)}  # for models with a scanned stack
 
 
 # A stage of each kind cannot be left out of an EfficientNet, so the default tier has it on the mesh that has all axes.
@@ -128,7 +129,7 @@ def on_one_device(name):
 
 
 def check(name, mesh):
-    wanted, found = on_one_device(name), train(make(name), (MESHES | RINGS)[mesh])
+    wanted, found = on_one_device(name), train(make(name), (MESHES | RINGS | STAGES)[mesh])
     assert wanted['losses'][-1] < wanted['losses'][0] - 1e-3
     assert jax.tree.structure(found) == jax.tree.structure(wanted)
     for (path, one), other in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
@@ -138,6 +139,10 @@ def check(name, mesh):
 @pytest.mark.parametrize(('name', 'mesh'), PAIRS)
 def test_a_mesh_changes_no_number(name, mesh, float64):
     check(name, mesh)
+
+
+def test_stages_change_no_number(float64):
+    check('vit, mean', 'stage 2, data 4')
 
 
 # --- mutants ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,326 @@
+"""A pipeline gives the numbers of a loop over all layers, forwards and backwards, in 64 bits, to 1e-11."""
+
+# b rows, t time, d width, l layers; m micro-batches, s stages
+
+import re
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxlab.errors import UserError
+from jaxlab.models import gpt
+from jaxlab.nn import dropout, listening
+from jaxlab.nn.attention import Attention, weights_of
+from jaxlab.nn.mlp import MLP
+from jaxlab.nn.norm import RMSNorm
+from jaxlab.nn.transformer import Block, Stack
+from jaxlab.parallel import layout, pipeline
+from jaxlab.parallel.mesh import make_mesh
+
+ROWS, TIME, WIDTH, LAYERS = 16, 4, 6, 4
+
+
+def layer(x, weights, places, mask):
+    """Something of every row's own, and of the order of layers."""
+    seen = jnp.einsum('bts,bsd->btd', mask * places[:, None], x)
+    return x + jnp.tanh(seen @ weights['kernel'] + weights['bias'])
+
+
+def inputs(rows=ROWS, layers=LAYERS):
+    draw = np.random.default_rng(0)
+    weights = {
+        'kernel': draw.normal(size=(layers, WIDTH, WIDTH)) / 2,
+        'bias': draw.normal(size=(layers, WIDTH)),
+    }
+    mask = draw.random((rows, TIME, TIME)) < 0.7
+    return weights, draw.normal(size=(rows, TIME, WIDTH)), 1.0 + np.arange(TIME)[None], mask
+
+
+def in_a_loop(weights, x, *others, layer=layer):
+    return jax.lax.scan(lambda x, one: (layer(x, one, *others), None), x, weights)[0]
+
+
+def results(function, weights, x, *others, backwards=True):
+    """The output [b t d], and the gradients of some sum over it by weights and x."""
+    if not backwards:
+        return jax.device_get(jax.jit(function)(weights, x, *others))
+    share = np.random.default_rng(1).normal(size=x.shape)
+
+    def loss(weights, x):
+        y = function(weights, x, *others)
+        return (y * share).sum(), y
+
+    (_, y), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(weights, x)
+    return jax.device_get((y, gradients))
+
+
+def in_stages(mesh, micro_batches=0, given=None, backwards=True):
+    with jax.set_mesh(make_mesh(mesh)):
+        function = partial(pipeline.pipelined, layer, micro_batches=micro_batches)
+        return results(function, *(given or inputs()), backwards=backwards)
+
+
+def assert_same(found, wanted):
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ('mesh', 'micro_batches'),
+    [
+        (dict(stage=2), 0),
+        (dict(stage=2), 2),
+        (dict(stage=4), 8),
+        (dict(data=2, stage=2, expert=2), 4),
+        (dict(fsdp=2, stage=4), 4),
+    ],
+)
+def test_it_is_the_loop(mesh, micro_batches, float64):
+    assert_same(in_stages(mesh, micro_batches), results(in_a_loop, *inputs()))
+
+
+def test_a_rerun_is_the_same_bit_for_bit(float64):
+    once, again = (in_stages(dict(data=2, stage=4)) for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, once, again)
+
+
+def test_it_computes_in_bfloat16():
+    given = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), inputs())
+    y, _ = in_stages(dict(data=2, stage=2), given=given)
+    wanted, _ = results(in_a_loop, *given)
+    np.testing.assert_allclose(y.astype(float), wanted.astype(float), atol=0.1)
+
+
+# --- the schedule ----------------------------------------------------------------------------------------------------
+
+
+def loops(jaxpr):
+    """Yields how often each loop of a program turns, the outer ones first."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == 'scan':
+            yield equation.params['length']
+        for value in equation.params.values():
+            inner = getattr(value, 'jaxpr', value)
+            if hasattr(inner, 'eqns'):
+                yield from loops(inner)
+
+
+@pytest.mark.parametrize(('stages', 'micro_batches'), [(2, 4), (4, 4), (4, 16)])
+def test_there_are_as_many_ticks_as_micro_batches_and_one_less_than_stages(stages, micro_batches, float64):
+    with jax.set_mesh(make_mesh(dict(stage=stages))):
+        program = jax.make_jaxpr(partial(pipeline.pipelined, layer, micro_batches=micro_batches))(*inputs())
+    assert list(loops(program.jaxpr)) == [micro_batches + stages - 1, LAYERS // stages]
+
+
+def test_cut_and_joined_keep_every_row_on_its_device():
+    mesh = make_mesh(dict(data=2, stage=2, expert=2))
+    with jax.set_mesh(mesh):
+        x = jax.device_put(np.arange(32), layout.batch_sharding(mesh))
+        rows = PartitionSpec('stage', ('data', 'expert'))
+        parts = jax.jit(partial(pipeline.cut, m=4), out_shardings=NamedSharding(mesh, rows))(x)
+        np.testing.assert_array_equal(jax.jit(pipeline.joined)(parts), x)
+        program = jax.jit(partial(pipeline.cut, m=4), out_shardings=NamedSharding(mesh, rows)).lower(x)
+    assert parts.shape == (4, 8)
+    for before, after in zip(x.addressable_shards, parts.addressable_shards, strict=True):
+        assert before.device == after.device
+        assert set(np.asarray(before.data)) == set(np.asarray(after.data).ravel())
+    assert not re.search('all-gather|all-to-all|collective-permute', program.compile().as_text())
+
+
+def nothing_moves(y, s):
+    return y
+
+
+def wrong_way(y, s):
+    return jax.lax.ppermute(y, 'stage', [(k + 1, k) for k in range(s - 1)])
+
+
+@pytest.mark.parametrize(
+    ('name', 'wrong'),
+    [
+        ('hop', nothing_moves),
+        ('hop', wrong_way),
+        ('hop', lambda y, s: jnp.zeros_like(y)),
+        ('ticks', lambda m, s: m + s),  # one too many: what is finished is taken one too late
+        ('at', lambda tick, stage, m: jnp.clip(tick, 0, m - 1)),  # all stages at the same
+        ('at', lambda tick, stage, m: jnp.clip(tick - stage + 1, 0, m - 1)),
+        ('at', lambda tick, stage, m: jnp.where(stage > 0, m - 1 - jnp.clip(tick - stage, 0, m - 1), tick % m)),
+        ('finished', lambda y, s: y[: 1 - s]),  # the bubble counts
+        ('finished', lambda y, s: y[s - 1 :][::-1]),  # in another order
+        ('scattered', lambda y, s: jax.lax.all_to_all(y.reshape(s, -1, *y.shape[1:]), 'stage', 0, 0)[0]),
+        ('gathered', lambda x, s: jnp.tile(x, (s, 1, 1, 1)[: x.ndim])),  # every stage its own
+    ],
+)
+def test_a_wrong_schedule_is_caught(name, wrong, float64, monkeypatch):
+    if name == 'ticks':
+        monkeypatch.setattr(pipeline, 'finished', lambda y, s: y[s:])
+    monkeypatch.setattr(pipeline, name, wrong)
+    with pytest.raises(AssertionError, match='Not equal to tolerance'):
+        assert_same(in_stages(dict(stage=2), 4, backwards=False), results(in_a_loop, *inputs(), backwards=False))
+
+
+def test_time_may_be_split_in_the_same_region(float64):
+    def with_totals(x, weights, places, mask, everywhere=lambda x: x):
+        total = everywhere((x * places[..., None]).sum(1, keepdims=True))  # over the whole row
+        return x + jnp.tanh((x + total * mask.mean((1, 2), keepdims=True)) @ weights['kernel'] + weights['bias'])
+
+    weights, x, places, mask = inputs()
+    mask = np.ones_like(mask) * np.linspace(0.5, 1, ROWS)[:, None, None]
+    summed = partial(with_totals, everywhere=partial(jax.lax.psum, axis_name='context'))
+    with jax.set_mesh(make_mesh(dict(stage=2, context=2, data=2))):
+        found = results(partial(pipeline.pipelined, summed), weights, x, places, mask)
+    assert_same(found, results(partial(in_a_loop, layer=with_totals), weights, x, places, mask))
+
+
+# --- the program -----------------------------------------------------------------------------------------------------
+
+
+def program_of(function):
+    """What XLA makes of losses and gradients of weights that stages share out."""
+    weights, *others = inputs(layers=8)
+    mesh = make_mesh(dict(data=2, stage=4))
+    with jax.set_mesh(mesh):
+        weights = jax.device_put(weights, NamedSharding(mesh, PartitionSpec('stage')))
+        step = jax.jit(jax.grad(lambda weights: (function(weights, *others) ** 2).sum()))
+        return step.lower(weights).compile().as_text()
+
+
+def test_only_activations_move_between_stages(float64):
+    whole = f'f64[8,{WIDTH},{WIDTH}]'
+    program = program_of(partial(pipeline.pipelined, layer))
+    # The devices of a mesh of data 2 and stage 4: from 0 to 1, 1 to 2, …
+    assert re.search(r'collective-permute\(.*source_target_pairs=\{\{0,1\},\{1,2\},\{2,3\},\{4,5\}', program)
+    assert whole not in program, 'no device has the kernels of all layers'
+    assert whole in program_of(in_a_loop), 'and of a loop over them it would'
+
+
+# --- stacks ----------------------------------------------------------------------------------------------------------
+
+DTYPES = dict(dtype=jnp.float64, param_dtype=jnp.float64)
+
+
+class Model(nn.Module):
+    dropout: float = 0.0
+    stochastic_depth: float = 0.0
+    remat: str = 'none'
+    micro_batches: int = 0
+    layers: int = 2
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        parts = partial(RMSNorm, **DTYPES), partial(Attention, 2, 2, **DTYPES), partial(MLP, 8, **DTYPES)
+        block = partial(Block, *parts, self.dropout)
+        how = True, self.remat, self.stochastic_depth, self.micro_batches
+        t = x.shape[1]
+        return Stack(block, self.layers, *how, name='stack')(
+            x, jnp.arange(t)[None], jnp.ones((1, t, t), bool), train=train
+        )[0]
+
+
+def of_model(model, mesh):
+    x = inputs()[1]
+    params = nn.meta.unbox(model.init(jax.random.key(0), x))['params']
+
+    def function(params, x):
+        return model.apply({'params': params}, x, train=True, rngs={'dropout': jax.random.key(3)})
+
+    if not mesh:
+        return results(function, params, x)
+    with jax.set_mesh(make_mesh(mesh)):
+        return results(function, params, x)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(dropout=0.25),
+        dict(dropout=0.25, stochastic_depth=0.5, remat='full', micro_batches=8),
+        dict(remat='attention'),
+    ],
+)
+def test_a_stack_has_the_same_dropout_in_stages(arguments, float64):
+    model = Model(**arguments)
+    assert_same(of_model(model, dict(data=2, stage=2)), of_model(model, {}))
+
+
+def test_dropout_that_forgets_its_place_is_caught(float64, monkeypatch):
+    wanted = of_model(Model(dropout=0.25), {})
+    monkeypatch.setattr(dropout, 'kept', jax.random.bernoulli)
+    with pytest.raises(AssertionError, match='Not equal to tolerance'):
+        assert_same(of_model(Model(dropout=0.25), dict(data=2, stage=2)), wanted)
+
+
+def test_parameters_are_born_as_on_one_device(float64):
+    model, x = Model(), inputs()[1]
+    wanted = model.init(jax.random.key(0), x)
+    with jax.set_mesh(make_mesh(dict(data=2, stage=2))):
+        found = jax.jit(model.init)(jax.random.key(0), x)
+    assert jax.tree.structure(wanted) == jax.tree.structure(found)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-14), jax.device_get(found), jax.device_get(wanted))
+
+
+def test_who_looks_into_layers_sees_them(float64):
+    model, x = Model(), inputs()[1]
+    params = nn.meta.unbox(model.init(jax.random.key(0), x))
+    wanted, weights = listening.heard(model, params, x), weights_of(model, params, x)
+    with jax.set_mesh(make_mesh(dict(data=2, stage=2))):
+        found = jax.jit(partial(listening.heard, model))(params, x)
+        assert_same(jax.jit(partial(weights_of, model))(params, x), weights)
+    assert len(weights) == 2 and 'stack/layers/mlp/up' in found[1]
+    assert_same(found, wanted)
+
+
+def test_a_text_goes_on_from_a_cache(float64):
+    how = dict(vocabulary=16, context=8, layers=2, width=8, heads=2, scan=True)
+    model = gpt.make({}, jnp.float64, jnp.float64, **how)
+    tokens = np.random.default_rng(0).integers(0, 16, (8, 4), np.int32)
+    given = tokens, np.arange(4)[None].repeat(8, 0), np.ones((8, 4), np.int32)
+    params = nn.meta.unbox(model.init(jax.random.key(0), tokens))
+
+    def decode(params):
+        return model.apply(params, *given, model.start_cache(8, 8), method='decode')[0]
+
+    mesh = make_mesh(dict(data=2, stage=2))
+    with jax.set_mesh(mesh):
+        found = jax.jit(decode)(params)
+    np.testing.assert_allclose(found, model.apply(params, tokens), rtol=1e-11, atol=1e-11)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def refused(model, mesh, rows=ROWS):
+    with jax.set_mesh(make_mesh(mesh)), pytest.raises(UserError) as error:
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((rows, TIME, WIDTH)))
+    return str(error.value)
+
+
+def test_what_does_not_divide_is_refused_with_a_remedy():
+    said = refused(Model(layers=3), dict(stage=2))
+    assert 'config.mesh.stage=2 does not divide config.model.layers=3' in said
+    assert '--config.model.layers=4 would do, or --config.mesh.stage=1' in said
+    said = refused(Model(layers=4, micro_batches=6), dict(stage=4))
+    assert 'config.model.micro_batches=6' in said and '--config.model.micro_batches=8 would do' in said
+    said = refused(Model(layers=4, micro_batches=8), dict(stage=4, data=2), rows=24)
+    assert 'config.mesh.stage=4: 24 rows' in said and 'config.model.micro_batches=8 on 8 devices' in said
+    assert 'the nearest that can: 32' in said or 'the nearest that can: 16' in said
+    assert '--config.model.micro_batches=0 finds a number for any multiple of 8 rows' in said
+
+
+def test_layers_that_are_not_stacked_are_refused_with_a_remedy():
+    model = gpt.make({'vocabulary': 16, 'length': 4}, layers=2, width=8, heads=2)
+    mesh = make_mesh(dict(data=4, stage=2))
+    with jax.set_mesh(mesh):
+        boxed = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((8, 4), int))['params']
+        found = layout.shardings(layout.unbox(boxed), layout.names(boxed), mesh)
+    with pytest.raises(
+        UserError, match=r'config\.mesh\.stage=2: stages share out the layers of a scanned stack'
+    ) as error:
+        layout._check_used(found, mesh)
+    assert '--config.model.scan=True' in str(error.value)
+    assert '--config.mesh.stage=1 --config.mesh.data=8' in str(error.value)
