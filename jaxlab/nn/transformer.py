@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxlab.nn.attention import QUERY_KEY_VALUE, WEIGHTS, KeysValues
+from jaxlab.nn.experts import ROUTING
 from jaxlab.nn.stochastic_depth import StochasticDepth, rates
 from jaxlab.parallel.layout import constrain
 
@@ -74,7 +75,7 @@ class Block(nn.Module):
         h, keys_values = self.attention(name='attention')(before(x), positions, mask, cache, index)
         x = constrain(after(x + dropout(checkpoint_name(h, ATTENDED))), 'batch', 'length', 'embed')
         before, after = norms('mlp_norm')
-        h = self.mlp(name='mlp')(before(x))
+        h = self.mlp(name='mlp')(before(x), train)
         return constrain(after(x + dropout(h)), 'batch', 'length', 'embed'), keys_values
 
 
@@ -129,6 +130,7 @@ class Stack(nn.Module):
                     'params': 0,
                     'intermediates': 0,
                     WEIGHTS: 0,
+                    ROUTING: 0,
                 },  # these exist only where one asks to see them
                 split_rngs={'params': True, 'dropout': True},
                 in_axes=(0, 0 if self.stochastic_depth else nn.broadcast),
