@@ -29,7 +29,7 @@ from ml_collections import ConfigDict
 
 from jaxlab.errors import UserError
 from jaxlab.nn.adapter import DROPOUT, SCALE, A, B, adapted, no_dropout
-from jaxlab.optim import is_matrix
+from jaxlab.optim import is_matrix, stacked
 from jaxlab.parallel import layout
 from jaxlab.parameter_groups import split
 from jaxlab.task import Batch, Task, Tree
@@ -70,7 +70,7 @@ class Adapted:
 
     def _born(self, name: str, box: Any, key: jax.Array) -> dict[str, Any]:
         w, axes = box.value, tuple(box.names)
-        layers = w.shape[: axes.count('layers')]
+        layers = w.shape[: stacked(axes)]
         inputs = w.shape[len(layers) : -1]
         spread = 1.0 if axes[-2] in LOOKED_UP else math.prod(inputs) ** -0.5  # x A is as large as x
         a = spread * jax.random.normal(key, (*w.shape[:-1], self.rank), w.dtype)
@@ -149,11 +149,11 @@ def draw(config: ConfigDict, task: Task, boxed: Tree, mesh: jax.sharding.Mesh, h
         raise UserError('config.adapters.patterns=(): with config.adapters.rank=0 nothing has an adapter.')
     scales = {}
     for name in sorted(chosen):
-        layers = shapes[name].shape[: names[name].count('layers')]
+        layers = shapes[name].shape[: stacked(names[name])]
         scales[name + SCALE] = np.full(layers, node.alpha / node.rank, shapes[name].dtype)
         own = names[name][len(layers) :]
         if node.dropout and own[-2] not in LOOKED_UP:
-            if len(own) > 2 or len(task.phases) > 1:
+            if len(own) > 2 or 'experts' in names[name] or len(task.phases) > 1:
                 raise no_dropout(name)
             scales[name + DROPOUT] = np.full(layers, node.dropout, shapes[name].dtype)
     base = {name: shapes[name] for name in shapes if name not in kept}
@@ -168,7 +168,7 @@ def _fits(axes: tuple[str, ...], shape: tuple[int, ...], rank: int) -> bool:
     the rank."""
     if not is_matrix(axes):
         return False
-    layers = axes.count('layers')
+    layers = stacked(axes)
     return min(math.prod(shape[layers:-1]), shape[-1]) > rank
 
 

@@ -11,6 +11,7 @@ model: it has the second forward pass of rematerialisation in it, and the body o
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -28,12 +29,20 @@ def of_step(task: Task, params: Tree, extra: Tree, batch: Mapping[str, Any], key
       params, extra, batch, key: shapes of the arguments of its losses; the batch is the whole one.
     """
     shape: Any = jax.ShapeDtypeStruct(key.shape, key.dtype)  # without the mesh that it was made on
+    task = _without_empty_places(task)
     # On a mesh of one device: what a larger one repeats (replicas, the bubbles of a pipeline) is not the model's.
     with jax.set_mesh(make_mesh({}, jax.local_devices()[:1])):
         return sum(
             3 * phase.repeat * of_jaxpr(jax.make_jaxpr(getattr(task, phase.loss))(params, extra, batch, shape).jaxpr)
             for phase in task.phases
         )
+
+
+def _without_empty_places(task: Any) -> Task:
+    """Returns a task whose experts have no more places than an even spread of tokens takes: empty ones are computed for
+    the machine's sake."""
+    model: Any = getattr(task, 'model', None)
+    return replace(task, model=model.clone(capacity_factor=1.0)) if getattr(model, 'experts', 0) else task
 
 
 def of_jaxpr(jaxpr: Jaxpr) -> int:

@@ -273,7 +273,7 @@ def muon(
     def dimensions(updates: Any) -> Any:
         masked = optax.MaskedNode
         return jax.tree.map(
-            # Every matrix is (in, out), behind the axis that counts a stack's layers, or a cell's gates.
+            # Every matrix is (in, out), behind the axes that count layers, gates and experts.
             lambda update, leaf: (
                 update if isinstance(update, masked) else MuonDimensionNumbers(len(leaf) - 2, len(leaf) - 1)
             ),
@@ -295,8 +295,13 @@ def muon(
 
 def is_matrix(leaf_names: tuple[str, ...]) -> bool:
     """Whether axis names are those of a matrix or a table, not of a bias or scale: alone, in a stack of layers, or one
-    of several gates."""
-    return len([name for name in leaf_names if name not in ('layers', 'gates')]) >= 2
+    of several gates or experts."""
+    return len([name for name in leaf_names if name not in ('layers', 'gates', 'experts')]) >= 2
+
+
+def stacked(leaf_names: tuple[str, ...]) -> int:
+    """Returns how many axes of a parameter, the first ones, count layers and the experts in one."""
+    return sum(name in ('layers', 'experts') for name in leaf_names)
 
 
 def _is_names(leaf: Any) -> bool:
@@ -324,10 +329,12 @@ def _add(term: Callable[..., jax.Array], *strengths: Any) -> optax.GradientTrans
 def _each_layer(
     inner: optax.GradientTransformation, names: Any, where: Callable[[tuple[str, ...]], bool] = lambda axes: True
 ) -> optax.GradientTransformation:
-    """Applies a transformation to each parameter alone, and in a stack of layers to each layer alone."""
+    """Applies a transformation to each parameter alone, in a stack to each layer alone, and there to each expert."""
 
     def lift(function: Callable[..., Any], axes: tuple[str, ...]) -> Callable[..., Any]:
-        return jax.vmap(function) if 'layers' in axes else function
+        for _ in range(stacked(axes)):
+            function = jax.vmap(function)
+        return function
 
     def init(params: Any) -> Any:
         return jax.tree.map(lambda w, axes: lift(inner.init, axes)(w) if where(axes) else (), params, names)

@@ -23,6 +23,7 @@ from flax.typing import Dtype
 from jaxlab.errors import UserError
 from jaxlab.models.arguments import above_zero, between, one_of, row, shares, words
 from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, causal_mask, cudnn_refuses
+from jaxlab.nn.experts import Experts
 from jaxlab.nn.linear import Embedding
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm, RMSNorm
@@ -60,6 +61,9 @@ class GPT(nn.Module):
     norm: str
     norm_epsilon: float
     activation: str
+    experts: int
+    experts_per_token: int
+    capacity_factor: float
     bias: bool
     attention_bias: bool
     tied: bool
@@ -85,7 +89,11 @@ class GPT(nn.Module):
         rotary = self.rotary if self.positions == 'rotary' else None
         heads = partial(Attention, self.heads, self.kv_heads, rotary, self.attention_bias, init, out_init, **dtypes)
         attention = partial(heads, causal=True, implementation=self.attention, head_width=self.head_width)
-        mlp = partial(MLP, self.mlp_width, self.activation, self.bias, init, out_init, **dtypes)
+        mlp: Callable[..., nn.Module] = partial(
+            MLP, self.mlp_width, self.activation, self.bias, init, out_init, **dtypes
+        )
+        if self.experts:
+            mlp = partial(Experts, self.experts, self.experts_per_token, mlp, self.capacity_factor, init, **dtypes)
 
         rows = -(-self.vocabulary // self.vocabulary_multiple) * self.vocabulary_multiple
         self.token_embedding = Embedding(rows, self.width, ('vocab', 'table'), init, **dtypes)
@@ -206,7 +214,7 @@ def make(
     heads: int = 4,  # of attention
     kv_heads: int = 0,  # heads of keys and values, each shared by heads / kv_heads queries; 0: as many as heads
     head_width: int = 0,  # of each head; 0: width / heads, which must then be a whole number
-    mlp_width: int = 0,  # hidden width of the MLP; 0: 4 · width, for swiglu 8/3 · width, up to a multiple of 64
+    mlp_width: int = 0,  # hidden width of an MLP; 0: 4 · width, for swiglu 8/3 · width, up to a multiple of 64
     context: int = 0,  # the longest text the model looks back on, in tokens; 0: the length of a training row
     vocabulary: int = 0,  # how many tokens there are; 0: as many as the data have
     vocabulary_multiple: int = 1,  # pad the token table to a multiple of this: meshes and matrix units like it round
@@ -214,6 +222,9 @@ def make(
     norm: str = 'layer',  # 'layer' (GPT-2) or 'rms' (Llama)
     norm_epsilon: float = 1e-5,  # keeps the norm of a zero vector finite
     activation: str = 'gelu',  # 'gelu' (GPT-2), 'gelu_exact' or 'swiglu' (Llama)
+    experts: int = 0,  # MLPs in each block, of which every token goes through some (Mixtral: 8); 0: one MLP for all
+    experts_per_token: int = 2,  # how many
+    capacity_factor: float = 2.0,  # places for training tokens, over those an even spread would take; 0: for any spread
     bias: bool = True,  # whether linear layers and layer norms have one (GPT-2: yes, Llama: no)
     attention_bias: bool = False,  # whether those of attention have one even where bias=False
     tied: bool = True,  # whether the token table is the output layer too (GPT-2: yes, Llama: no)
@@ -255,7 +266,8 @@ def make(
     mlp_width = mlp_width or (-(-8 * width // (3 * 64)) * 64 if activation == 'swiglu' else 4 * width)
     sizes = dict(width=width, heads=heads, kv_heads=kv_heads, mlp_width=mlp_width, context=context)
     between(1, 1 << 24, **sizes, vocabulary=vocabulary, vocabulary_multiple=vocabulary_multiple)
-    between(0, 1 << 24, head_width=head_width, rotary_context=rotary_context, micro_batches=micro_batches)
+    between(0, 1 << 24, head_width=head_width, rotary_context=rotary_context)
+    between(0, 1 << 24, micro_batches=micro_batches, experts=experts)
     above_zero(norm_epsilon=norm_epsilon, rotary_base=rotary_base, init_scale=init_scale)
     above_zero(rotary_factor=rotary_factor, rotary_slow=rotary_slow)
     shares(dropout=dropout)
@@ -286,6 +298,10 @@ def make(
         raise UserError(
             'positions=rotary turn pairs, and width / heads = {size} is odd; change one of them.', size=head_width
         )
+    if experts:
+        between(1, experts, experts_per_token=experts_per_token)
+    if not 0 <= capacity_factor < math.inf:
+        raise UserError('{name}={value}: 0 or more is wanted.', name='capacity_factor', value=capacity_factor)
     if attention == 'cudnn' and (why := cudnn_refuses(dtype, head_width)):
         raise UserError('attention=cudnn: {why}; auto takes what there is.', why=why)
     rotary = Rotary(rotary_base)
@@ -309,6 +325,9 @@ def make(
         norm=norm,
         norm_epsilon=norm_epsilon,
         activation=activation,
+        experts=experts,
+        experts_per_token=experts_per_token,
+        capacity_factor=capacity_factor,
         bias=bias,
         attention_bias=bias or attention_bias,
         tied=tied,

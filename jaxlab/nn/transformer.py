@@ -14,6 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxlab.nn.attention import QUERY_KEY_VALUE, WEIGHTS, KeysValues, Mask
 from jaxlab.nn.dropout import Dropout
+from jaxlab.nn.experts import ROUTING
 from jaxlab.nn.ring_attention import RING
 from jaxlab.nn.stochastic_depth import StochasticDepth, rates
 from jaxlab.parallel import pipeline
@@ -86,7 +87,7 @@ class Block(nn.Module):
         h, keys_values = self.attention(name='attention')(whole(before(x)), positions, mask, cache, index)
         x = in_parts(after(x + dropout(checkpoint_name(whole(h), ATTENDED))))
         before, after = norms('mlp_norm')
-        h = whole(self.mlp(name='mlp')(whole(before(x))))
+        h = whole(self.mlp(name='mlp')(whole(before(x)), train))
         return in_parts(after(x + dropout(h))), keys_values
 
 
@@ -156,6 +157,7 @@ class Stack(nn.Module):
                     'params': 0,
                     'intermediates': 0,
                     WEIGHTS: 0,
+                    ROUTING: 0,
                 },  # these exist only where one asks to see them
                 split_rngs={'params': True, 'dropout': True},
                 in_axes=(0, 0 if self.stochastic_depth else nn.broadcast),

@@ -9,6 +9,7 @@ axis, so every way of training in parallel is a mesh shape in the config, and ne
     c.mesh.tensor = 8    every matrix is cut between devices, Megatron's way, and the residual stream along the rows
                          (tensor and sequence parallel)
     c.mesh.stage = 8     each device has an eighth of the layers of a scanned stack; see pipeline.py (pipeline parallel)
+    c.mesh.expert = 8    each device has an eighth of the experts, and rows of its own; tokens travel to theirs and back
     c.mesh.context = 8   every row is cut along its length, for long ones (nn/ring_attention.py)
     c.mesh.data, .fsdp, .tensor = 2      three of them
 
@@ -55,6 +56,8 @@ TABLE: dict[str, Row] = {
     'heads': Row('tensor', 'tensor', 'tensor'),
     'kv_heads': Row('tensor', 'tensor', 'tensor'),
     'mlp': Row('tensor', 'tensor', 'tensor'),
+    'experts': Row('expert', 'expert', 'expert'),
+    'routes': Row(None, None, None),  # what a router gives: a number for each expert, of which every device needs all
     # Split on both of its axes, a table is copied whole at every look-up ("involuntary full rematerialization"): its
     # rows take both mesh axes, and its width ('table', not 'embed') takes none.
     'vocab': Row('tensor', ('tensor', 'fsdp'), ('tensor', 'fsdp', 'zero1')),
@@ -153,8 +156,7 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.are_all_axes_manual:
         return x
-    manual = set(mesh.manual_axes)
-    sizes = {axis: 1 if axis in manual else size for axis, size in mesh.shape.items()}
+    sizes = free_sizes(mesh)
     return jax.lax.with_sharding_constraint(x, spec(names, x.shape, sizes, 'activation', of=f'activation {names}'))
 
 
@@ -308,19 +310,24 @@ def batch_shards(mesh: Mesh | AbstractMesh | None = None) -> int:
     Inside a `shard_map`, axes that are already manual split nothing more.
     """
     mesh = jax.sharding.get_abstract_mesh() if mesh is None else mesh
-    axes = TABLE['batch'].activation or ()
-    return math.prod(mesh.shape.get(axis, 1) for axis in axes if axis not in mesh.manual_axes)
+    return math.prod(mesh.shape[axis] for axis in batch_axes(mesh))
+
+
+def batch_axes(mesh: Mesh | AbstractMesh | None = None) -> tuple[str, ...]:
+    """Returns the mesh axes, of more than one device, that split the rows of a batch; else as `batch_shards`."""
+    sizes = free_sizes(jax.sharding.get_abstract_mesh() if mesh is None else mesh)
+    return tuple(axis for axis in TABLE['batch'].activation or () if sizes.get(axis, 1) > 1)
+
+
+def free_sizes(mesh: Mesh | AbstractMesh) -> dict[str, int]:
+    """Returns the size of each mesh axis; inside a `shard_map`, 1 for those that are already manual."""
+    return {axis: 1 if axis in mesh.manual_axes else size for axis, size in mesh.shape.items()}
 
 
 def splits(name: str) -> int:
-    """Returns how many parts the ambient mesh splits activations into along axis `name` (1 without a mesh).
-
-    Inside a `shard_map`, axes that are already manual split nothing more.
-    """
-    mesh = jax.sharding.get_abstract_mesh()
-    axes = TABLE[name].activation or ()
-    axes = (axes,) if isinstance(axes, str) else axes
-    return math.prod(mesh.shape.get(axis, 1) for axis in axes if axis not in mesh.manual_axes)
+    """Returns how many parts the ambient mesh splits activations into along axis `name`; else as `batch_shards`."""
+    sizes, axes = free_sizes(jax.sharding.get_abstract_mesh()), TABLE[name].activation or ()
+    return math.prod(sizes.get(axis, 1) for axis in ([axes] if isinstance(axes, str) else axes))
 
 
 def _check_used(param_shardings: Any, mesh: Mesh, names_tree: Any = ()) -> None:

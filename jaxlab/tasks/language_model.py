@@ -2,6 +2,7 @@
 
 # b batch, t time, v vocabulary, p prompt, n new tokens
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,6 +14,7 @@ import numpy as np
 
 from jaxlab.decode import beam, sampling
 from jaxlab.errors import UserError, alternatives
+from jaxlab.nn import experts
 from jaxlab.nn.cross_entropy import cross_entropy, of_logits
 from jaxlab.task import Batch, Phase, Term, Terms, Tree, check_can, inputs_of
 
@@ -28,24 +30,42 @@ class LanguageModel:
         Any  # (tokens, positions, segments) -> logits [b t v]; also features, decode and start_cache: see models/gpt.py
     )
     label_smoothing: float = 0.0
+    balance: float = 0.01
+    router_z: float = 0.001
     phases: tuple[Phase, ...] = (Phase(),)
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         return self.model.init(key, *inputs_of(self.model, batch))['params'], {}
 
     def loss(self, params: Tree, extra: Tree, batch: Batch, key: jax.Array) -> tuple[Terms, Tree]:
-        """Returns {'loss': nats of all targets that count, and how many they are}."""
+        """Returns {'loss': nats of all targets that count, and how many they are}; of a model with experts, beside it
+        'balance', 'router_z', and with weight 0 'dropped': see `nn.experts.sums`."""
         apply = partial(
-            self.model.apply, {'params': params}, *inputs_of(self.model, batch), train=True, rngs={'dropout': key}
+            self.model.apply,
+            {'params': params},
+            *inputs_of(self.model, batch),
+            train=True,
+            rngs={'dropout': key},
+            mutable=[experts.ROUTING],
         )
         targets, mask, smoothing = batch['targets'], batch['mask'], self.label_smoothing
         if hasattr(self.model, 'features'):
-            x, table = apply(method='features')
+            (x, table), kept = apply(method='features')
             tokens, dtype = self.model.vocabulary, self.model.logits_dtype
             nats = cross_entropy(x, table, targets, mask, vocabulary=tokens, label_smoothing=smoothing, dtype=dtype)
         else:
-            nats = of_logits(apply(), targets, mask, smoothing)
-        return {'loss': Term(nats, jnp.sum(mask))}, extra
+            logits, kept = apply()
+            nats = of_logits(logits, targets, mask, smoothing)
+        return {'loss': Term(nats, jnp.sum(mask)), **self._routers(kept, mask)}, extra
+
+    def _routers(self, kept: Tree, mask: jax.Array) -> dict[str, Term]:
+        if experts.ROUTING not in kept:
+            return {}
+        sums = experts.sums(kept[experts.ROUTING], mask)
+        # Shown as means over layers; in the loss, as in the papers, those of all layers are added.
+        weights = {'balance': self.balance * sums.layers, 'router_z': self.router_z * sums.layers, 'dropped': 0.0}
+        totals = {'balance': sums.balance, 'router_z': sums.z, 'dropped': sums.dropped}
+        return {name: Term(totals[name], sums.tokens, weight) for name, weight in weights.items()}
 
     def predict(self, params: Tree, extra: Tree, batch: Batch) -> dict[str, jax.Array]:
         """Returns {'logits': float32 [b t v]} of the token after each token."""
@@ -215,11 +235,20 @@ class LanguageModel:
         ]
 
 
-def make(model: Any, info: Mapping[str, Any] | None = None, *, label_smoothing: float = 0.0) -> LanguageModel:
+def make(
+    model: Any,
+    info: Mapping[str, Any] | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    balance: float = 0.01,
+    router_z: float = 0.001,
+) -> LanguageModel:
     """Args:
       model: as `models/gpt.py` makes it.
       info: what the data say of themselves: 'vocabulary'.
       label_smoothing: the part of the probability that all tokens share, in [0, 1).
+      balance, router_z: weights of the two losses that keep the routers of experts in order, where a model has such;
+        see `jaxlab.nn.experts.sums`. Those of ST-MoE (arXiv:2202.08906).
 
     Raises:
       UserError: a value is out of range.
@@ -232,4 +261,7 @@ def make(model: Any, info: Mapping[str, Any] | None = None, *, label_smoothing: 
             name='label_smoothing',
             value=label_smoothing,
         )
-    return LanguageModel(model, label_smoothing)
+    for name, weight in {'balance': balance, 'router_z': router_z}.items():
+        if not 0 <= weight < math.inf:
+            raise UserError('{name}={value}: a number from 0 up is wanted.', name=name, value=weight)
+    return LanguageModel(model, label_smoothing, balance, router_z)
