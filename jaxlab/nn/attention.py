@@ -15,8 +15,10 @@ from flax.typing import Dtype, Initializer
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxlab.messages import say
+from jaxlab.nn import splash
 from jaxlab.nn.linear import Linear
 from jaxlab.nn.position import Rotary, rotate
+from jaxlab.parallel import target
 from jaxlab.parallel.layout import constrain
 
 KeysValues = tuple[jax.Array, jax.Array]  # each [b m s k]
@@ -81,20 +83,32 @@ def weights_of(model: nn.Module, variables: Any, *inputs: jax.Array) -> list[jax
 
 WEIGHTS = 'attention'  # the collection of what `weights_of` asks for
 
-IMPLEMENTATIONS = ('blocks', 'cudnn')
+IMPLEMENTATIONS = ('blocks', 'cudnn', 'splash')
 
 
-def choose(dtype: Dtype, head_width: int) -> str:
+def choose(dtype: Dtype, head_width: int, causal: bool = False) -> str:
     """Returns the implementation that is fastest here: the one place that knows.
 
-    NVIDIA's cuDNN has attention as one kernel, for halves and heads of limited width. Elsewhere XLA compiles ours.
+    NVIDIA's cuDNN has attention as one kernel, for halves and heads of limited width; for TPUs JAX brings one, for
+    texts. Elsewhere XLA compiles ours.
     """
-    return 'blocks' if cudnn_refuses(dtype, head_width) else 'cudnn'
+    fitting = (name for name in ('splash', 'cudnn') if not refuses(name, dtype, head_width, causal))
+    return next(fitting, 'blocks')
+
+
+def refuses(implementation: str, dtype: Dtype, head_width: int, causal: bool = False) -> str:
+    """Says why an implementation cannot compute attention with its gradients here; '' where it can."""
+    match implementation:
+        case 'cudnn':
+            return cudnn_refuses(dtype, head_width)
+        case 'splash':
+            return splash.refuses(dtype, head_width, causal)
+    return ''
 
 
 def cudnn_refuses(dtype: Dtype, head_width: int) -> str:
-    """Says why cuDNN cannot compute attention with its gradients here; '' where it can."""
-    device = jax.devices()[0].device_kind
+    """`refuses` of cuDNN."""
+    device = target.kind()
     if 'NVIDIA' not in device:
         return say('it is for NVIDIA GPUs, and this is: {device}', device=device)
     if dtype not in (jnp.bfloat16, jnp.float16):
@@ -120,8 +134,12 @@ def attention(
 
     Scores and weights are in at least float32.
     """
-    if (choose(q.dtype, q.shape[-1]) if implementation == 'auto' else implementation) == 'cudnn':
+    if implementation == 'auto':
+        implementation = choose(q.dtype, q.shape[-1], causal)
+    if implementation == 'cudnn':
         return _library(q, k, v, mask, causal, 'cudnn')
+    if implementation == 'splash':
+        return splash.splash(q, k, v, mask)
     t = q.shape[2]
     # Four blocks need 5/8 of the work and longer rows approach half of it; shorter blocks make too small matrices.
     length = min(max(t // 4, SHORTEST_BLOCK), LONGEST_BLOCK) if causal else t
