@@ -12,6 +12,8 @@ from typing import Any
 
 from jaxlab.planning import hlo
 
+# What a compiler writes down once every array has its place.
+FILES = ('*after_optimizations.txt', '*buffer-assignment.txt', '*memory-usage-report.txt')
 VALUE = re.compile(r'value: <\d+ ([\w.\-]+)(\{[\d,]*\})?[^@]*@\d+> \(size=(\d+),offset=(\d+)\): ([a-z]\w*\[[\d,]*\])')
 ALLOCATION = re.compile(r'allocation \d+: size (\d+)(.*)')
 

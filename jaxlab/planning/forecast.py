@@ -2,28 +2,18 @@
 
 import math
 import re
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from jaxlab import blueprint, devices, flops, memory
-from jaxlab.errors import UserError
-from jaxlab.experiment import make_data, make_task
 from jaxlab.parallel import layout, target
-from jaxlab.parallel.mesh import AXES, make_mesh
-from jaxlab.planning import buffers, chips, cost, roofline
+from jaxlab.planning import buffers, chips, compiler, cost, drawing, roofline
 from jaxlab.precision import dtypes
-
-# TPU topologies that `--topology` names, as examples; JAX knows more.
-EXAMPLES = ('v4:2x2x4', 'v5e:4x4', 'v5e:16x16', 'v5p:4x4x4', 'v5p:8x8x8', 'v6e:16x16')
-TOKENS = ('tokens', 'targets', 'positions', 'segments')  # of a batch of text; see tasks/language_model.py
 
 
 @dataclass(frozen=True)
@@ -72,94 +62,44 @@ class Forecast:
         return found
 
 
-def topology(name: str) -> list[Any]:
-    """Returns the devices of a TPU topology such as 'v5e:16x16', none of which is here.
-
-    Raises:
-      UserError: libtpu is not installed, or knows no such topology.
-    """
-    import importlib.util
-
-    if importlib.util.find_spec('libtpu') is None:
-        raise UserError(
-            '--topology={name}: the compiler for TPUs is missing. To install it (137 MB): pip install "jaxlab[plan]",'
-            ' in the clone: pip install -e ".[plan]"',
-            name=name,
-        )
-    import os
-
-    # There is no TPU here, so nobody is asked about one.
-    settings = {'TPU_SKIP_MDS_QUERY': '1', 'TPU_ACCELERATOR_TYPE': 'v5litepod-1', 'TPU_WORKER_HOSTNAMES': 'localhost'}
-    for variable, value in settings.items():
-        os.environ.setdefault(variable, value)
-    from jax.experimental import topologies
-
-    try:
-        return list(topologies.get_topology_desc(platform='tpu', topology_name=name).devices)
-    except Exception as error:
-        raise UserError(
-            '--topology={name}: libtpu knows no such topology ({error}). It is named by generation and chips along each'
-            ' dim, such as {examples}.',
-            name=name,
-            error=str(error).splitlines()[0][:200],
-            examples=', '.join(EXAMPLES),
-        ) from None
-
-
-def of(config: ConfigDict, there: Sequence[Any] | None = None) -> Forecast:
+def of(config: ConfigDict, topology: str = '', whole: bool = False) -> Forecast:
     """Returns the forecast of a run.
 
     Args:
       config: the resolved config.
-      there: the devices that it is compiled for; None: those of this process.
+      topology: TPUs that it is compiled for, such as 'v5e:16x16'; '': the devices of this process.
+      whole: whether machine code for them is made as well; see compiler.py.
 
     Raises:
-      UserError: as training would; and where the program does not fit and the compiler says nothing of it.
+      UserError: as training would; or there is no such topology, or no compiler for it.
     """
-    local = there is None
     config = config.copy_and_resolve_references()
     config.steps_per_call = 1  # several steps in a call are a loop of the same one
-    mesh = make_mesh(config.mesh, None if there is None else list(there))
+    drawn = drawing.draw(config, drawing.topology(topology) if topology else None)
+    mesh, plan = drawn.mesh, drawn.plan
+    compiled = compiler.elsewhere(config, topology, whole) if topology else compiler.here(drawn)
     device = mesh.devices.flat[0]
-    batch, info = shapes(config)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    with target.of(device), jax.set_mesh(mesh):
-        task = make_task(config, info)
-        plan = blueprint.draw(config, task, batch, mesh, key)
-        start = time.monotonic()
-        dump, stats, available = _compile(plan)
-        seconds = time.monotonic() - start
+    with target.of(device):
         compute = dtypes(config.precision)[0].name
     chip = chips.find(device.device_kind)
-    state = _bytes(plan.arguments[:2])
-    given = _bytes(plan.arguments[2])
-    other = 0
-    temporaries = dump.temporaries
-    if stats is not None:
+    state, given, other = _bytes(plan.arguments[:2]), _bytes(plan.arguments[2]), 0
+    temporaries = compiled.dump.temporaries
+    if (stats := compiled.stats) is not None:
         temporaries = stats.temp_size_in_bytes
         # What is donated is counted with the arguments and with the results, and is there once. Arrays that are laid out
         # in tiles, as on a TPU, take somewhat more than their numbers do.
         results = stats.output_size_in_bytes - stats.alias_size_in_bytes
         other = results + stats.generated_code_size_in_bytes + stats.argument_size_in_bytes - state - given
-    limit = memory.limit() if local else available or (chip.memory if chip else 0)
-    work = cost.of_program(dump.text, mesh.shape)
-    model = flops.of_step(task, plan.abstract.params, plan.abstract.extra, batch, key)
+    limit = (compiled.available or (chip.memory if chip else 0)) if topology else memory.limit()
+    work = cost.of_program(compiled.dump.text, mesh.shape)
+    model = flops.of_step(drawn.task, plan.abstract.params, plan.abstract.extra, drawn.batch, drawn.key)
     peak = devices.peak(device.device_kind, compute)
-    by_axes: dict[tuple[str, ...], float] = {}
-    by_name: dict[str, float] = {}
-    for one in work.collectives.values():
-        by_axes[one.axes] = by_axes.get(one.axes, 0.0) + one.sent
-        name = f'{one.kind} {"×".join(one.axes)}'
-        by_name[name] = by_name.get(name, 0.0) + one.sent
-    seconds_of, step = dict.fromkeys(('compute', 'memory', 'links'), math.nan), math.nan
+    by_axes, by_name = _sent(work)
+    seconds, step = dict.fromkeys(('compute', 'memory', 'links'), math.nan), math.nan
     if chip and peak:
-
-        def along(axes: tuple[str, ...]) -> float:
-            assert chip is not None
-            return roofline.bandwidth_along(mesh, axes, chip)
-
+        along = partial(roofline.bandwidth_along, mesh, chip=chip)
         found = roofline.times(work.flops, work.traffic, by_axes, peak, chip, along)
-        seconds_of = {'compute': found.compute, 'memory': found.memory, 'links': sum(found.links.values())}
+        seconds = {'compute': found.compute, 'memory': found.memory, 'links': sum(found.links.values())}
         step = found.step()
     return Forecast(
         kind=device.device_kind,
@@ -171,70 +111,30 @@ def of(config: ConfigDict, there: Sequence[Any] | None = None) -> Forecast:
         temporaries=temporaries,
         other=max(other, 0),
         limit=limit,
-        largest=_largest(plan, dump),
+        largest=_largest(plan, compiled.dump),
         model_flops=model,
         program_flops=work.flops,
         kernel_flops=work.kernel_flops,
         traffic=work.traffic,
         sent=by_name,
         unknown=sorted(work.unknown),
-        seconds=seconds_of,
+        seconds=seconds,
         step=step,
         mfu=model / (mesh.size * peak * step) if peak else math.nan,
-        tokens=_tokens(batch),
-        compiled=seconds,
+        tokens=_tokens(drawn.batch),
+        compiled=compiled.seconds,
     )
 
 
-def shapes(config: ConfigDict) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, Any]]:
-    """Returns the shapes of a global batch, and what the data say of themselves.
-
-    Of texts whose vocabulary the model is told nothing is read: so a pod is planned before there are data for it. Other
-    data are read, a few rows of them.
-    """
-    if config.data.name == 'text' and config.model.get('vocabulary'):
-        shape, length = (config.batch_size, config.data.length), config.data.length
-        batch = {name: jax.ShapeDtypeStruct(shape, np.int32) for name in TOKENS}
-        return batch | {'mask': jax.ShapeDtypeStruct(shape, np.float32)}, {
-            'vocabulary': config.model.vocabulary,
-            'length': length,
-        }
-    one = make_mesh(dict.fromkeys(AXES, 1), jax.local_devices()[:1])
-    few = config.copy_and_resolve_references()
-    few.batch_size, few.accumulate = 1, 1
-    data, found = make_data(few, one)
-    size = found.batch_size if config.full_batch else config.batch_size
-    return layout.global_shapes(data.largest(), size), dict(data.info)
-
-
-def _compile(plan: blueprint.Blueprint) -> tuple[buffers.Dump, Any, int]:
-    """Compiles the step; returns what XLA has written of it, its statistics (None where it does not fit), and the bytes
-    that there are where XLA says so, else 0."""
-    from jax.experimental.compilation_cache import compilation_cache
-
-    kept = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
-    with tempfile.TemporaryDirectory() as folder:
-        try:  # a program that was kept is written down nowhere
-            jax.config.update('jax_enable_compilation_cache', False)
-            compilation_cache.reset_cache()
-            options = buffers.options(Path(folder))
-            compiled = blueprint.compile_step(plan.call, plan.arguments, plan.mesh, options=options)
-            stats, available = compiled.memory_analysis(), 0
-        except jax.errors.JaxRuntimeError as error:
-            if 'RESOURCE_EXHAUSTED' not in str(error):
-                raise
-            found = re.search(r'available HBM \(([\d.]+)G\)|of ([\d.]+)G hbm', str(error))
-            stats, available = None, int(float(found[1] or found[2]) * 2**30) if found else 0
-            reason = str(error).splitlines()[0]
-        finally:
-            jax.config.update('jax_enable_compilation_cache', kept)
-            compilation_cache.reset_cache()
-        dump = buffers.read(Path(folder))
-    if dump is not None:
-        return dump, stats, available
-    if stats is None:
-        raise UserError('the step does not fit, and the compiler says no more than: {reason}', reason=reason)
-    return buffers.Dump(compiled.as_text(), stats.temp_size_in_bytes, ()), stats, available
+def _sent(work: cost.Cost) -> tuple[dict[tuple[str, ...], float], dict[str, float]]:
+    """Returns the bytes that a device sends, by mesh axes, and by 'kind axes'."""
+    by_axes: dict[tuple[str, ...], float] = {}
+    by_name: dict[str, float] = {}
+    for one in work.collectives.values():
+        name = f'{one.kind} {"×".join(one.axes)}'
+        by_axes[one.axes] = by_axes.get(one.axes, 0.0) + one.sent
+        by_name[name] = by_name.get(name, 0.0) + one.sent
+    return by_axes, by_name
 
 
 def _bytes(tree: Any) -> int:

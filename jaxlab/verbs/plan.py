@@ -20,6 +20,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--topology', default='', help=topology)
     tokens = say('a budget of training tokens, or rows where they are no texts (default: those of config.steps)')
     parser.add_argument('--tokens', type=float, default=0.0, help=tokens)
+    whole = say('with --topology: make machine code as well, which takes ten times as long, and count its bytes')
+    parser.add_argument('--whole', action='store_true', help=whole)
     parser.add_argument('--json', action='store_true', help=say('print one JSON object'))
 
 
@@ -34,8 +36,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError('--tokens={count}: at least 0 is wanted.', count=parsed.tokens)
     written, _ = config_text.load(parsed.config)
     config = configs.check(config_text.override(written, parsed.overrides))
-    devices = forecast.topology(parsed.topology) if parsed.topology else None
-    found = forecast.of(config, devices)
+    found = forecast.of(config, parsed.topology, parsed.whole)
     budget = found.of_budget(parsed.tokens or config.steps * found.tokens)
     if parsed.json:
         print(json.dumps(without_nan(found.as_json() | {'budget': budget})))
