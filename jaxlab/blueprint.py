@@ -59,8 +59,8 @@ def draw(
       task: what is learned.
       batch: the shapes of a global batch.
       mesh: the devices.
-      key: the run's; default: that of `config.seed`. Its shape alone is enough where nothing will be born, as on devices
-        that are not there.
+      key: the run's; default: that of `config.seed`. Its shape is enough where nothing will be born, as on devices that
+        are not there.
 
     Raises:
       UserError: an optimizer's arguments, shapes that the mesh does not divide, or what `config.compile` cannot do.

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.typing import Dtype
 
-from jaxlab.parallel.layout import batch_shards, constrain
+from jaxlab.parallel.layout import batch_shards, constrain, stored_parts
 
 CHUNK = 1 << 22  # logits that a chunk may always have on each device
 TOKENS = 1 << 11  # tokens that a chunk never needs more of on each device
@@ -86,6 +86,15 @@ def _gathered(table: jax.Array, dtype: np.dtype) -> jax.Array:
     return constrain(table.astype(dtype), 'vocab', 'table')
 
 
+def _stored(by_table: jax.Array) -> jax.Array:
+    """The table's gradient, split over devices as the table itself is stored, and now: it is used at the end of the
+    backward pass only, and the whole of it would lie there all the while."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.manual_axes or by_table.shape[0] % stored_parts('vocab', mesh):
+        return by_table
+    return jax.lax.optimization_barrier(constrain(by_table, 'vocab', 'table', kind='parameter'))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6, 7))
 def _total(
     x: jax.Array,
@@ -134,7 +143,7 @@ def _forward(
 
     start = jnp.zeros((), dtype), jnp.zeros((parts, *table.shape), dtype)
     (total, by_table), (by_x, nats) = _over_chunks(add, start, (x, targets, mask), chunk)
-    return total, (by_x, by_table.sum(0).astype(table.dtype), nats)
+    return total, (by_x, _stored(by_table.sum(0).astype(table.dtype)), nats)
 
 
 def _backward(

@@ -63,9 +63,7 @@ def splash(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, interpret:
     specs = split(heads, q), *[split(('batch', 'kv_heads', 'length', None), x) for x in (k, v)]
     specs = *specs, split(('batch', 'length'), documents)
     free = frozenset(mesh.axis_names) - manual
-    return jax.shard_map(each, in_specs=specs, out_specs=specs[0], axis_names=free, check_vma=False)(
-        q, k, v, documents
-    )
+    return jax.shard_map(each, in_specs=specs, out_specs=specs[0], axis_names=free, check_vma=False)(q, k, v, documents)
 
 
 def documents_of(mask: jax.Array) -> jax.Array:

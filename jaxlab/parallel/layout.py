@@ -125,8 +125,10 @@ def spec(names: Names, shape: tuple[int, ...], sizes: Mapping[str, int], kind: s
     return PartitionSpec(*entries)
 
 
-def constrain(x: jax.Array, *names: str | None) -> jax.Array:
+def constrain(x: jax.Array, *names: str | None, kind: str = 'activation') -> jax.Array:
     """Pins how an activation is split over the ambient mesh (`jax.set_mesh`); does nothing where there is none.
+
+    `kind` is that of `spec`: a gradient may be split as its parameter is.
 
     Inside a `shard_map`, axes that are already manual are left alone.
     """
@@ -135,7 +137,13 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
         return x
     manual = set(mesh.manual_axes)
     sizes = {axis: 1 if axis in manual else size for axis, size in mesh.shape.items()}
-    return jax.lax.with_sharding_constraint(x, spec(names, x.shape, sizes, 'activation', of=f'activation {names}'))
+    return jax.lax.with_sharding_constraint(x, spec(names, x.shape, sizes, kind, of=f'{kind} {names}'))
+
+
+def stored_parts(name: str, mesh: Mesh | AbstractMesh) -> int:
+    """Returns how many parts an axis of a parameter is stored in."""
+    axes = TABLE[name].parameter or ()
+    return math.prod(mesh.shape.get(axis, 1) for axis in ([axes] if isinstance(axes, str) else axes))
 
 
 # --- trees -----------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def read(folder: Path, most: int = 8) -> Dump | None:
 
 
 def _apart(slots: Iterable[tuple[int, Buffer]], most: int) -> list[Buffer]:
-    """Returns the largest buffers that do not overlap: parts of a larger one, before or after its time, are no others."""
+    """Returns the largest buffers that do not overlap: parts of a larger one, at another time, are no others."""
     taken: list[tuple[int, int]] = []
     found = []
     for offset, buffer in slots:

@@ -63,9 +63,7 @@ class Cost:
 
     def times(self, number: float) -> 'Cost':
         collectives = {channel: replace(one, times=one.times * number) for channel, one in self.collectives.items()}
-        return Cost(
-            self.flops * number, self.kernel_flops * number, self.traffic * number, self.unknown, collectives
-        )
+        return Cost(self.flops * number, self.kernel_flops * number, self.traffic * number, self.unknown, collectives)
 
 
 def of_program(text: str, mesh: Mapping[str, int]) -> Cost:
@@ -269,7 +267,7 @@ def _of_kernel(one: Instruction, operands: list[Shape]) -> Cost:
         return Cost(flops=_of_dot(operands[0], one.shapes[0], found[1].replace('"', '') if found else ''))
     arrays = [shape for shape in operands if len(shape.dims) >= 3 and shape.dtype in ('bf16', 'f16', 'f32')]
     if 'fmha' in name and arrays:  # cuDNN's attention, [b t n k] or [b n t k]
-        *_, t, width = arrays[0].dims
+        t = arrays[0].dims[-2]
         flops = (10.0 if 'Backward' in name else 4.0) * arrays[0].size * t
         return Cost(flops=flops, kernel_flops=flops)
     if name == 'tpu_custom_call' and 'splash' in one.name + one.op and arrays:

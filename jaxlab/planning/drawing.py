@@ -61,13 +61,13 @@ def topology(name: str) -> list[Any]:
     """
     if importlib.util.find_spec('libtpu') is None:
         raise UserError(
-            '--topology={name}: the compiler for TPUs is missing. To install it (137 MB): pip install "jaxlab[plan]",'
-            ' in the clone: pip install -e ".[plan]"',
+            '--topology={name}: the compiler for TPUs is missing. To install it (137 MB): pip install -e ".[plan]"',
             name=name,
         )
-    for variable, value in NO_TPU.items():
-        os.environ.setdefault(variable, value)
-    flags.add(*reversed(flags.VARIABLES['tpu']))  # as training there is compiled
+    for setting, value in NO_TPU.items():
+        os.environ.setdefault(setting, value)
+    variable, wanted = flags.VARIABLES['tpu']
+    flags.add(wanted, variable)  # as training there is compiled
     from jax.experimental import topologies
 
     try:

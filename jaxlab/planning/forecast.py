@@ -86,11 +86,14 @@ def of(config: ConfigDict, topology: str = '', whole: bool = False) -> Forecast:
     temporaries = compiled.dump.temporaries
     if (stats := compiled.stats) is not None:
         temporaries = stats.temp_size_in_bytes
-        # What is donated is counted with the arguments and with the results, and is there once. Arrays that are laid out
-        # in tiles, as on a TPU, take somewhat more than their numbers do.
+        # What is donated is counted with the arguments and with the results, and is there once. Arrays that are laid
+        # out in tiles, as on a TPU, take somewhat more than their numbers do.
         results = stats.output_size_in_bytes - stats.alias_size_in_bytes
         other = results + stats.generated_code_size_in_bytes + stats.argument_size_in_bytes - state - given
-    limit = (compiled.available or (chip.memory if chip else 0)) if topology else memory.limit()
+    limit = memory.limit()
+    if topology:
+        limit = compiled.available or (chip.memory if chip else 0)
+        other += chip.reserved if chip else 0
     work = cost.of_program(compiled.dump.text, mesh.shape)
     model = flops.of_step(drawn.task, plan.abstract.params, plan.abstract.extra, drawn.batch, drawn.key)
     peak = devices.peak(device.device_kind, compute)

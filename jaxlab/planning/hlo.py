@@ -18,7 +18,7 @@ BYTES = {'pred': 1, 'token': 0, 'opaque': 0, 's4': 0.5, 'u4': 0.5, 's2': 0.25, '
 
 @dataclass(frozen=True)
 class Shape:
-    """One array of an instruction's result. `space`: 0 is the large memory of a chip; others are closer to its units."""
+    """One array of an instruction's result. `space`: 0 is the large memory of a chip, others are nearer."""
 
     dtype: str
     dims: tuple[int, ...]
@@ -83,6 +83,7 @@ class Computation:
         yield from self.__dict__['_users'].get(name, ())
 
 
+HANDS_ON = ('copy', 'copy-start', 'copy-done', 'bitcast', 'convert')
 HEADER = re.compile(r'^(ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{$')
 LINE = re.compile(r'^\s+(ROOT )?%?([\w.\-]+) = ')
 SHAPE = re.compile(r'([a-z]\w*)\[([\d,<=]*)\](?:\{([^{}]*)\})?')
@@ -169,9 +170,7 @@ def trips(loop: Instruction, parent: Computation, computations: Mapping[str, Com
     return 1
 
 
-def _comparisons(
-    condition: Computation, computations: Mapping[str, Computation]
-) -> Iterator[tuple[int, int, str]]:
+def _comparisons(condition: Computation, computations: Mapping[str, Computation]) -> Iterator[tuple[int, int, str]]:
     """Yields (place in the carry, limit, direction) of a condition such as carry[place] < limit."""
     root = condition.by_name[condition.root]
     inside, given = condition, {}
@@ -179,7 +178,9 @@ def _comparisons(
         (name,) = root.called('calls')
         inside = computations[name]
         given = {
-            one.name: root.operands[int(one.attribute('value'))] for one in inside.instructions if one.opcode == 'parameter'
+            one.name: root.operands[int(one.attribute('value'))]
+            for one in inside.instructions
+            if one.opcode == 'parameter'
         }
         root = inside.by_name[inside.root]
     if root.opcode != 'compare' or (direction := root.attribute('direction')) not in ('LT', 'LE'):
@@ -196,7 +197,7 @@ def _comparisons(
 
 def _through(name: str, computation: Computation) -> str:
     """Follows what only hands its operand on."""
-    while (one := computation.by_name.get(name)) and one.opcode in ('copy', 'bitcast', 'convert', 'copy-done', 'copy-start'):
+    while (one := computation.by_name.get(name)) and one.opcode in HANDS_ON:
         name = one.operands[0]
     return name
 
@@ -232,13 +233,19 @@ def groups(text: str) -> list[list[int]]:
 
     {{0,1},{2,3}}; [2,4]<=[4,2]T(1,0); mesh['a'=2,'b'=4] {'b'}. [] where there are none: all are one group.
     """
-    if found := re.search(r'replica_groups=\{(\{[\d,]*\}(?:,\{[\d,]*\})*)\}', text):
+    if found := LISTED.search(text):
         return [[int(n) for n in group.split(',') if n] for group in re.findall(r'\{([\d,]*)\}', found[1])]
-    if found := re.search(r'replica_groups=(\[[\d,]+\]<=\[[\d,]+\](?:T\([\d,]+\))?)', text):
+    if found := COUNTED.search(text):
         return _iota(found[1])
-    if found := re.search(r"replica_groups=mesh\[([^\]]*)\](?: ?, ?device_ids=\(?(\[.*?\]<=\[[\d,]+\](?:T\([\d,]+\))?)\)?)? \{([^}]*)\}", text):
+    if found := OF_MESH.search(text):
         return _of_mesh(found[1], found[2] or '', found[3])
     return []
+
+
+IOTA = r'\[[\d,]+\]<=\[[\d,]+\](?:T\([\d,]+\))?'
+LISTED = re.compile(r'replica_groups=\{(\{[\d,]*\}(?:,\{[\d,]*\})*)\}')
+COUNTED = re.compile(rf'replica_groups=({IOTA})')
+OF_MESH = re.compile(rf'replica_groups=mesh\[([^\]]*)\](?: ?, ?device_ids=\(?({IOTA})\)?)? \{{([^}}]*)\}}')
 
 
 def _iota(text: str) -> list[list[int]]:
@@ -282,7 +289,7 @@ def pairs(text: str) -> list[tuple[int, int]]:
 
 
 def axes_of(members: Sequence[int], shape: Mapping[str, int]) -> tuple[str, ...]:
-    """Returns the mesh axes that devices of a group differ in; devices are counted along the mesh, the last axis first."""
+    """Returns the mesh axes that devices of a group differ in; they are counted along the mesh, its last axis first."""
     import numpy as np
 
     places = np.unravel_index(np.asarray(members), tuple(shape.values()))

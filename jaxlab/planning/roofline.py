@@ -1,4 +1,4 @@
-"""How long a step takes at least, by what its chips can do: the roofline (Williams et al. 2009), links as its third roof.
+"""How long a step takes at least, by what its chips can do: the roofline (Williams et al. 2009), with links.
 
     compute   products / (peak · EFFICIENCY)
     memory    traffic / bandwidth
