@@ -50,7 +50,7 @@ class Blueprint:
 
 
 def draw(
-    config: ConfigDict, task: Task, batch: Mapping[str, jax.ShapeDtypeStruct], mesh: jax.sharding.Mesh
+    config: ConfigDict, task: Task, batch: Mapping[str, jax.ShapeDtypeStruct], mesh: jax.sharding.Mesh, key: Any = None
 ) -> Blueprint:
     """Returns the blueprint of a run, under the ambient mesh `mesh`.
 
@@ -59,11 +59,13 @@ def draw(
       task: what is learned.
       batch: the shapes of a global batch.
       mesh: the devices.
+      key: the run's; default: that of `config.seed`. Its shape is enough where nothing will be born, as on devices that
+        are not there.
 
     Raises:
       UserError: an optimizer's arguments, shapes that the mesh does not divide, or what `config.compile` cannot do.
     """
-    key = jax.random.key(config.seed)
+    key = jax.random.key(config.seed) if key is None else key
     boxed = jax.eval_shape(task.init, key, batch)[0]
     trained, frozen = adapters.draw(config, task, boxed, mesh, HEAD)
     names = layout.names(jax.eval_shape(trained.init, key, batch)[0])
@@ -119,15 +121,18 @@ def form(batch: Mapping[str, Any]) -> tuple:
 
 
 def compile_step(
-    step: Callable[..., Any], arguments: tuple[Any, ...], mesh: jax.sharding.Mesh, donate: bool = True
-) -> Callable[..., Any]:
+    step: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    mesh: jax.sharding.Mesh,
+    donate: bool = True,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
     """Compiles a step for shapes with shardings. What comes back never compiles again: other shapes are an error.
 
-    With `donate`, the memory of the old state becomes the new one's.
+    With `donate`, the memory of the old state becomes the new one's. `options` are the compiler's.
     """
     out_shardings = jax.tree.map(lambda x: x.sharding, arguments[0]), None
     faults.reach('compile')
     with jax.set_mesh(mesh):  # a thread begins without the mesh of the one that started it
-        return (
-            jax.jit(step, donate_argnums=0 if donate else (), out_shardings=out_shardings).lower(*arguments).compile()
-        )
+        jitted = jax.jit(step, donate_argnums=0 if donate else (), out_shardings=out_shardings)
+        return jitted.lower(*arguments).compile(compiler_options=dict(options) if options else None)

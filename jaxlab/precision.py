@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxlab.errors import UserError, alternatives
+from jaxlab.parallel import target
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'float64': jnp.float64}
 
@@ -18,7 +19,7 @@ def dtypes(precision: ConfigDict) -> tuple[jnp.dtype, jnp.dtype]:
     compute, parameters = precision.compute, precision.parameters
     if compute == 'auto':
         # bfloat16 is what matrix units are made for; on a CPU it is emulated, and slow.
-        compute = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+        compute = 'float32' if target.platform() == 'cpu' else 'bfloat16'
     for key, name in {'compute': compute, 'parameters': parameters}.items():
         if name not in DTYPES:
             raise UserError(

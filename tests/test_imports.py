@@ -26,7 +26,7 @@ ARROWS = {
     'config_text': {'config', 'trust'},
     'best': {'scores'},
     'parameter_groups': set(),
-    'precision': set(),
+    'precision': {'parallel'},
     'flops': {'task', 'parallel'},
     'memory': set(),
     'devices': set(),

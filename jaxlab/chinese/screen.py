@@ -26,9 +26,7 @@ TABLE: dict[str, str] = {
     (
         'warning: a step will take about {taken} on each device ({state} of it are parameters, optimizer and average),'
         ' which has {there}. {advice}'
-    ): (
-        '警告：每一步在每个设备上约占 {taken}（其中参数、优化器和滑动平均占 {state}），而设备只有 {there}。{advice}'
-    ),
+    ): ('警告：每一步在每个设备上约占 {taken}（其中参数、优化器和滑动平均占 {state}），而设备只有 {there}。{advice}'),
     'It would fit with {ways}.': '这样就放得下：{ways}。',
     '{flags} (about {taken})': '{flags}（约 {taken}）',
     'No mesh of these devices, no batch and no remat makes it fit: make the model smaller.': (

@@ -76,7 +76,7 @@ TABLE: dict[str, str] = {
         '最后一次正常的更新在第 {good} 步。'
         '请调低 config.optimizer.learning_rate，或允许训练退回去并换用后面的数据：config.numbers.rollbacks=3。'
     ),
-    'attention=cudnn: {why}; auto takes what there is.': 'attention=cudnn：{why}；auto 会选用现有的实现。',
+    'attention={name}: {why}; auto takes what there is.': 'attention={name}：{why}；auto 会选用现有的实现。',
     'it is for NVIDIA GPUs, and this is: {device}': '它只用于 NVIDIA GPU，而这里是：{device}',
     'it computes in bfloat16, and this is {dtype}': '它以 bfloat16 计算，而这里是 {dtype}',
     'heads are multiples of 8 wide, up to 128, and these are {width}': (

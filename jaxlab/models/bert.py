@@ -29,7 +29,7 @@ from flax.typing import Dtype, Initializer
 from jaxlab.errors import UserError
 from jaxlab.models.arguments import above_zero, between, one_of, outputs, row, shares, words
 from jaxlab.models.vit import nearest_divisor
-from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, cudnn_refuses, mimetic
+from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, mimetic, refuses
 from jaxlab.nn.linear import Embedding, Linear
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm
@@ -361,8 +361,8 @@ def make(
         raise UserError(
             'next_sentence=True is told from what the pooler makes: set pooler=True, or next_sentence=False.'
         )
-    if attention == 'cudnn' and (why := cudnn_refuses(dtype, width // heads)):
-        raise UserError('attention=cudnn: {why}; auto takes what there is.', why=why)
+    if why := refuses(attention, dtype, width // heads):
+        raise UserError('attention={name}: {why}; auto takes what there is.', name=attention, why=why)
     return BERT(
         purpose=head,
         classes={'masked': 0, 'span': 2}[head] if head in ('masked', 'span') else outputs(classes, info),

@@ -22,7 +22,7 @@ from flax.typing import Dtype
 
 from jaxlab.errors import UserError
 from jaxlab.models.arguments import above_zero, between, one_of, row, shares, words
-from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, causal_mask, cudnn_refuses
+from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, causal_mask, refuses
 from jaxlab.nn.experts import Experts
 from jaxlab.nn.linear import Embedding
 from jaxlab.nn.mlp import MLP
@@ -236,7 +236,7 @@ def make(
     rotary_slow: float = 1.0,  # llama3, yarn: pairs that turn less often in that context are slowed by the factor
     rotary_fast: float = 4.0,  # llama3, yarn: pairs that turn more often are left as they are (yarn: 32)
     rotary_attention: float = 0.0,  # yarn: queries and keys are longer by this; 0: 0.1 ln(factor) + 1
-    attention: str = 'auto',  # 'blocks' (XLA's), 'cudnn' (NVIDIA's kernel, for bfloat16), or which of them is fastest
+    attention: str = 'auto',  # 'blocks' (XLA's), 'cudnn' (NVIDIA's kernel), 'splash' (TPUs), or the fastest here
     init_scale: float = 0.02,  # standard deviation of the initial weights (GPT-2)
     scan: bool = False,  # compile one block and loop over it: deep models compile much faster, small ones run slower
     remat: str = 'none',  # 'none', 'dots', 'attention', 'full' or 'offload': what is computed again, to save memory
@@ -302,8 +302,8 @@ def make(
         between(1, experts, experts_per_token=experts_per_token)
     if not 0 <= capacity_factor < math.inf:
         raise UserError('{name}={value}: 0 or more is wanted.', name='capacity_factor', value=capacity_factor)
-    if attention == 'cudnn' and (why := cudnn_refuses(dtype, head_width)):
-        raise UserError('attention=cudnn: {why}; auto takes what there is.', why=why)
+    if why := refuses(attention, dtype, head_width, causal=True):
+        raise UserError('attention={name}: {why}; auto takes what there is.', name=attention, why=why)
     rotary = Rotary(rotary_base)
     if rotary_scaling != 'none':
         rotary = Rotary(rotary_base, rotary_scaling, rotary_factor)

@@ -24,7 +24,7 @@ from flax.typing import Dtype
 
 from jaxlab.errors import UserError
 from jaxlab.models.arguments import above_zero, between, one_of, outputs, picture, shares
-from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, cudnn_refuses
+from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, refuses
 from jaxlab.nn.conv import Conv
 from jaxlab.nn.linear import Linear
 from jaxlab.nn.mlp import MLP
@@ -183,8 +183,8 @@ def make(
             width=width,
             near=nearest_divisor(heads, width),
         )
-    if attention == 'cudnn' and (why := cudnn_refuses(dtype, width // heads)):
-        raise UserError('attention=cudnn: {why}; auto takes what there is.', why=why)
+    if why := refuses(attention, dtype, width // heads):
+        raise UserError('attention={name}: {why}; auto takes what there is.', name=attention, why=why)
     check_patches(height, width_of_picture, patch)
     return ViT(
         layers=layers,

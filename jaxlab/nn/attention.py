@@ -16,9 +16,11 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxlab.errors import UserError
 from jaxlab.messages import say
+from jaxlab.nn import splash
 from jaxlab.nn.linear import Linear
 from jaxlab.nn.position import Rotary, rotate
 from jaxlab.nn.ring_attention import Sight, ring_attention
+from jaxlab.parallel import target
 from jaxlab.parallel.layout import constrain
 
 Mask = jax.Array | Sight  # what Attention is told of who may look at whom: bool [b t s], or what makes such
@@ -84,20 +86,34 @@ def weights_of(model: nn.Module, variables: Any, *inputs: jax.Array) -> list[jax
 
 WEIGHTS = 'attention'  # the collection of what `weights_of` asks for
 
-IMPLEMENTATIONS = ('blocks', 'cudnn')
+IMPLEMENTATIONS = ('blocks', 'cudnn', 'splash')
 
 
-def choose(dtype: Dtype, head_width: int) -> str:
+def choose(dtype: Dtype, head_width: int, causal: bool = False) -> str:
     """Returns the implementation that is fastest here: the one place that knows.
 
-    NVIDIA's cuDNN has attention as one kernel, for halves and heads of limited width. Elsewhere XLA compiles ours.
+    NVIDIA's cuDNN has attention as one kernel, for halves and heads of limited width; for TPUs JAX brings one, for
+    texts. Elsewhere XLA compiles ours.
     """
-    return 'blocks' if cudnn_refuses(dtype, head_width) else 'cudnn'
+    kernels = ['splash', 'cudnn']
+    if jax.sharding.get_abstract_mesh().manual_axes:  # splash opens a region of its own: in another it has no gradient
+        kernels.remove('splash')
+    return next((name for name in kernels if not refuses(name, dtype, head_width, causal)), 'blocks')
+
+
+def refuses(implementation: str, dtype: Dtype, head_width: int, causal: bool = False) -> str:
+    """Says why an implementation cannot compute attention with its gradients here; '' where it can."""
+    match implementation:
+        case 'cudnn':
+            return cudnn_refuses(dtype, head_width)
+        case 'splash':
+            return splash.refuses(dtype, head_width, causal)
+    return ''
 
 
 def cudnn_refuses(dtype: Dtype, head_width: int) -> str:
-    """Says why cuDNN cannot compute attention with its gradients here; '' where it can."""
-    device = jax.devices()[0].device_kind
+    """`refuses` of cuDNN."""
+    device = target.kind()
     if 'NVIDIA' not in device:
         return say('it is for NVIDIA GPUs, and this is: {device}', device=device)
     if dtype not in (jnp.bfloat16, jnp.float16):
@@ -123,8 +139,12 @@ def attention(
 
     Scores and weights are in at least float32.
     """
-    if (choose(q.dtype, q.shape[-1]) if implementation == 'auto' else implementation) == 'cudnn':
+    if implementation == 'auto':
+        implementation = choose(q.dtype, q.shape[-1], causal)
+    if implementation == 'cudnn':
         return _library(q, k, v, mask, causal, 'cudnn')
+    if implementation == 'splash':
+        return splash.splash(q, k, v, mask)
     t = q.shape[2]
     # Four blocks need 5/8 of the work and longer rows approach half of it; shorter blocks make too small matrices.
     length = min(max(t // 4, SHORTEST_BLOCK), LONGEST_BLOCK) if causal else t
@@ -267,10 +287,11 @@ class Attention(nn.Module):
         return y, (k, v)
 
     def _check_ring(self) -> None:
-        if self.implementation == 'cudnn':
+        if self.implementation not in ('auto', 'blocks'):
             raise UserError(
-                'attention=cudnn: rows that mesh axis "context" splits go around a ring of devices, in blocks of our'
-                ' own; auto takes what there is.'
+                'attention={name}: rows that mesh axis "context" splits go around a ring of devices, in blocks of our'
+                ' own; auto takes what there is.',
+                name=self.implementation,
             )
         if self.is_mutable_collection(WEIGHTS) and not self.is_initializing():
             raise UserError('where heads look is told of whole rows, and config.mesh.context splits them: set it to 1.')

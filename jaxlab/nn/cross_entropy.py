@@ -96,6 +96,15 @@ def _gathered(table: jax.Array, dtype: np.dtype) -> jax.Array:
     return constrain(table.astype(dtype), 'vocab', 'table')
 
 
+def _stored(by_table: jax.Array) -> jax.Array:
+    """The table's gradient, split over devices as the table itself is stored, and now: it is used at the end of the
+    backward pass only, and the whole of it would lie there all the while."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.manual_axes or by_table.shape[0] % splits('vocab', 'parameter'):
+        return by_table
+    return jax.lax.optimization_barrier(constrain(by_table, 'vocab', 'table', kind='parameter'))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6, 7))
 def _total(
     x: jax.Array,
@@ -144,7 +153,7 @@ def _forward(
 
     start = jnp.zeros((), dtype), jnp.zeros((parts, *table.shape), dtype)
     (total, by_table), (by_x, nats) = _over_chunks(add, start, (x, targets, mask), chunk)
-    return total, (by_x, by_table.sum(0).astype(table.dtype), nats)
+    return total, (by_x, _stored(by_table.sum(0).astype(table.dtype)), nats)
 
 
 def _backward(

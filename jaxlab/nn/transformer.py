@@ -187,7 +187,7 @@ class Stack(nn.Module):
         seen, form = jax.tree.flatten((positions, mask))
 
         def run(x: jax.Array, layer: dict[str, Any], *seen: jax.Array) -> jax.Array:
-            positions, mask = form.unflatten(seen)
+            positions, mask = jax.tree.unflatten(form, seen)
             more = (layer['depth_rate'],) if self.stochastic_depth else ()
             rngs = {'dropout': layer['key']} if 'key' in layer else {}
             return block.apply({'params': layer['params']}, x, positions, mask, None, 0, train, *more, rngs=rngs)[0]

@@ -148,16 +148,17 @@ def that_divide(length: int, axes: tuple[str, ...], sizes: Mapping[str, int]) ->
     return tuple(axis for axis, _ in itertools.takewhile(lambda pair: length % pair[1] == 0, zip(axes, products)))
 
 
-def constrain(x: jax.Array, *names: str | None) -> jax.Array:
+def constrain(x: jax.Array, *names: str | None, kind: str = 'activation') -> jax.Array:
     """Pins how an activation is split over the ambient mesh (`jax.set_mesh`); does nothing where there is none.
+
+    `kind` is that of `spec`: a gradient may be split as its parameter is.
 
     Inside a `shard_map`, axes that are already manual are left alone.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.are_all_axes_manual:
         return x
-    sizes = free_sizes(mesh)
-    return jax.lax.with_sharding_constraint(x, spec(names, x.shape, sizes, 'activation', of=f'activation {names}'))
+    return jax.lax.with_sharding_constraint(x, spec(names, x.shape, free_sizes(mesh), kind, of=f'{kind} {names}'))
 
 
 # --- trees -----------------------------------------------------------------------------------------------------------
@@ -324,9 +325,9 @@ def free_sizes(mesh: Mesh | AbstractMesh) -> dict[str, int]:
     return {axis: 1 if axis in mesh.manual_axes else size for axis, size in mesh.shape.items()}
 
 
-def splits(name: str) -> int:
-    """Returns how many parts the ambient mesh splits activations into along axis `name`; else as `batch_shards`."""
-    sizes, axes = free_sizes(jax.sharding.get_abstract_mesh()), TABLE[name].activation or ()
+def splits(name: str, kind: str = 'activation') -> int:
+    """Returns into how many parts the ambient mesh splits an axis of that name; else as `batch_shards`."""
+    sizes, axes = free_sizes(jax.sharding.get_abstract_mesh()), getattr(TABLE[name], kind) or ()
     return math.prod(sizes.get(axis, 1) for axis in ([axes] if isinstance(axes, str) else axes))
 
 

@@ -1,0 +1,103 @@
+"""How long a step takes at least, by what its chips can do: the roofline (Williams et al. 2009), with links.
+
+    compute   products / (peak · EFFICIENCY)
+    memory    traffic / bandwidth
+    links     bytes sent / bandwidth of the links that can be used
+
+Products and traffic are the same instructions, so the slower of both is what they take together. What is sent goes on
+meanwhile, as far as it can: an array that is gathered ahead of its use (mesh axes data, zero1, fsdp) hides behind them,
+one that the next product waits for (tensor, context, expert, stage) does so in part. The three constants are fitted to
+published measurements by launch/bench/plan_maxtext.py.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxlab.planning.chips import Chip
+
+AHEAD = {'data', 'zero1', 'fsdp'}  # mesh axes whose arrays are known to be wanted long before they are
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What no data sheet says."""
+
+    efficiency: float = 0.85  # the share of the peak that large matrix products reach
+    exposed: float = 0.5  # the share of the time of collectives in the way that nothing hides
+    exposed_ahead: float = 0.1  # the same of those that could begin early
+
+
+FITTED = Constants()
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds that a step would take if one thing alone took time; nan: not known of this chip."""
+
+    compute: float
+    memory: float
+    links: Mapping[tuple[str, ...], float]  # by the mesh axes that the devices of a group differ in
+
+    def step(self, constants: Constants = FITTED) -> float:
+        """Returns the seconds that a step is expected to take."""
+        busy = max(self.compute / constants.efficiency, self.memory)
+        ahead = sum(seconds for axes, seconds in self.links.items() if set(axes) <= AHEAD)
+        waited = sum(self.links.values()) - ahead
+        hidden = (1 - constants.exposed) * waited + (1 - constants.exposed_ahead) * ahead
+        exposed = constants.exposed * waited + constants.exposed_ahead * ahead
+        return max(busy, hidden) + exposed
+
+    @property
+    def bound(self) -> str:
+        """Returns which of the three takes longest: 'compute', 'memory' or 'links'."""
+        all_three = {'compute': self.compute, 'memory': self.memory, 'links': sum(self.links.values())}
+        return max(all_three, key=lambda name: all_three[name])
+
+
+def times(flops: float, traffic: float, sent: Mapping[tuple[str, ...], float], peak: float, chip: Chip, links: Any):
+    """Returns the times of a step on one chip.
+
+    Args:
+      flops, traffic: of one chip.
+      sent: bytes that it sends, by mesh axes.
+      peak: FLOPs/s of one chip; 0: not known.
+      chip: what is published of it.
+      links: mesh axes -> bytes/s that a chip can send along them.
+    """
+    return Times(
+        flops / peak if peak else math.nan,
+        traffic / chip.bandwidth,
+        {axes: count / links(axes) for axes, count in sent.items()},
+    )
+
+
+def torus_bandwidth(chip: Chip, extents: tuple[int, ...], whole: tuple[int, ...]) -> float:
+    """Returns the bytes/s that each chip of a group can send, all of its links used alike.
+
+    Args:
+      chip: of which they are.
+      extents: how many chips the group spans along each dim of the torus.
+      whole: how many there are along each dim.
+    """
+    if not chip.dims:
+        return chip.link
+    spanned = [(extent, size) for extent, size in zip(extents, whole, strict=True) if extent > 1]
+    # Around a ring both ways are used; along a line the array goes to and fro, and each way carries half.
+    rings = (2 if extent == size and size % chip.wraps == 0 else 1 for extent, size in spanned)
+    return chip.link * max(sum(rings), 1)
+
+
+def bandwidth_along(mesh: Any, axes: tuple[str, ...], chip: Chip) -> float:
+    """Returns `torus_bandwidth` of a group of a mesh's devices that differ in `axes`."""
+    import numpy as np
+
+    if not chip.dims:
+        return chip.link
+    where = np.array([device.coords for device in mesh.devices.flat])
+    whole = tuple((where.max(0) - where.min(0) + 1).tolist())
+    index = tuple(slice(None) if axis in axes else 0 for axis in mesh.axis_names)
+    group = np.array([device.coords for device in np.asarray(mesh.devices)[index].flat])
+    extents = tuple(len(set(column.tolist())) for column in group.T)
+    return torus_bandwidth(chip, extents[: chip.dims], whole[: chip.dims])
