@@ -77,6 +77,7 @@ MESHES = {
     'context 2, fsdp 2, tensor 2': dict(context=2, fsdp=2, tensor=2),
     'stage 2, data 4': dict(stage=2, data=4),
     'stage 2, fsdp 2, tensor 2': dict(stage=2, fsdp=2, tensor=2),
+    'stage 2, context 2, tensor 2': dict(stage=2, context=2, tensor=2),
 }
 MICRO_BATCHES = [1, 2]
 PAIRS = [
@@ -105,6 +106,8 @@ COVER = [
     ('gpt2', 'scanned, all again', 'stage 2, fsdp 2, tensor 2', 2),
     ('llama', 'scanned, all again', 'stage 2, data 4', 2),
     ('llama', 'scanned', 'stage 2, fsdp 2, tensor 2', 1),
+    ('llama', 'scanned', 'stage 2, context 2, tensor 2', 1),
+    ('gpt2', 'scanned, all again', 'stage 2, context 2, tensor 2', 2),
 ]
 
 

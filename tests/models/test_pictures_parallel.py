@@ -43,7 +43,10 @@ RINGS = {  # for models that attend: of 64 places, and of 63 and one that fills 
     'context 4, data 2': dict(context=4, data=2),
     'context 2, fsdp 2, tensor 2': dict(context=2, fsdp=2, tensor=2),
 }
-STAGES = {'stage 2, data 4': dict(stage=2, data=4)}  # for models with a scanned stack
+STAGES = {  # for models with a scanned stack
+    'stage 2, data 4': dict(stage=2, data=4),
+    'stage 2, context 2, tensor 2': dict(stage=2, context=2, tensor=2),
+}
 
 
 # A stage of each kind cannot be left out of an EfficientNet, so the default tier has it on the mesh that has all axes.
@@ -141,8 +144,9 @@ def test_a_mesh_changes_no_number(name, mesh, float64):
     check(name, mesh)
 
 
-def test_stages_change_no_number(float64):
-    check('vit, mean', 'stage 2, data 4')
+@pytest.mark.parametrize('mesh', STAGES)
+def test_stages_change_no_number(mesh, float64):
+    check('vit, mean', mesh)
 
 
 # --- mutants ---------------------------------------------------------------------------------------------------------
