@@ -24,7 +24,7 @@ from jaxlab.tasks import question_answering, tagging
 from jaxlab.trust import numbers
 from tests.test_parallel import CONSTANT, MESHES
 
-ROWS, LENGTH, STEPS = 16, 10, 3
+ROWS, LENGTH, STEPS = 16, 12, 3
 INFO = {'vocabulary': 48, 'length': LENGTH, 'classes': 5, 'types': 2}
 TINY = dict(layers=1, width=16, heads=8, dropout=0.0, init_scale=0.3)
 

@@ -186,6 +186,8 @@ class GPT(nn.Module):
             segments = jnp.ones((1, t), jnp.int32)
         tokens, positions, segments, places = ring_order(tokens, positions, segments, jnp.arange(t)[None])
         x = self._embed(tokens, positions, train)
+        # Or the compiler would split what rotary makes of them as it does x, and gather that for every layer.
+        positions = constrain(positions, 'batch' if len(positions) > 1 else None, 'length')
         mask = sight(segments, places) or causal_mask(segments, segments)
         x, _ = self.stack(x, positions, mask, train=train)
         return row_order(constrain(self.final_norm(x), 'batch', 'length', 'embed'))

@@ -16,6 +16,7 @@ from jaxlab.parallel.mesh import make_mesh
 
 B, T, D, V = 8, 12, 6, 16
 MESHES = [{'data': 8}, {'fsdp': 8}, {'tensor': 8}, {'data': 2, 'fsdp': 2, 'tensor': 2}]
+MESHES += [{'context': 2, 'data': 4}, {'context': 2, 'fsdp': 2, 'tensor': 2}]
 
 
 def arguments(dtype=np.float64):
@@ -258,6 +259,6 @@ def test_no_turn_of_the_loop_sends_the_table_or_logits(shape, float64):
 
 
 def test_a_gradient_that_is_summed_in_the_loop_is_noticed(float64, monkeypatch):
-    monkeypatch.setattr(room, 'batch_shards', lambda: 1)
+    monkeypatch.setattr(room, 'splits', lambda name: 1)
     monkeypatch.setattr(room, 'constrain', lambda x, *names: x)
     assert sent({'data': 8})[0] >= V * D

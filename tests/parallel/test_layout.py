@@ -35,6 +35,19 @@ def test_spec_reads_the_table():
     assert layout.spec(('vocab',), (16,), more, 'optimizer') == PartitionSpec(('tensor', 'fsdp', 'zero1'))
 
 
+def test_rows_are_split_along_their_length_as_far_as_it_divides():
+    def split(name, length, **sizes):
+        return layout.spec((name,), (length,), dict.fromkeys(AXES, 1) | sizes, 'activation')[0]
+
+    assert split('length', 8, context=4, tensor=2) == 'context'
+    assert split('residual_length', 8, context=4, tensor=2) == ('context', 'tensor')
+    assert split('residual_length', 12, context=4, tensor=2) == 'context'
+    assert split('residual_length', 8, tensor=8) == 'tensor'
+    assert split('residual_length', 17, tensor=8) is None  # patches, and a token before them
+    assert split('length', 1, context=4) is None  # one token that is written after others
+    assert split('residual_length', 2, context=4, tensor=2) is None
+
+
 def test_spec_refuses_an_unknown_name():
     with pytest.raises(UserError, match=r'layer_0/kernel: axis name "embd" .* Did you mean "embed"'):
         layout.spec(('embd', 'mlp'), (8, 4), SIZES, of='layer_0/kernel')
@@ -217,6 +230,9 @@ def test_describe_folds_equal_layers():
 @pytest.mark.parametrize('axis', ['stage', 'expert', 'context'])
 def test_a_mesh_axis_that_nothing_uses_is_refused(axis):
     abstract, names = abstract_state('momentum')
+    if axis == 'context':  # is used by whatever attends
+        layout.state_shardings(abstract, names, make_mesh({axis: 8}))
+        names = {'token_embedding': names['token_embedding']}
     with pytest.raises(UserError, match=f'config.mesh.{axis}=8: nothing .* config.mesh.data=8'):
         layout.state_shardings(abstract, names, make_mesh({axis: 8}))
 
