@@ -1,8 +1,9 @@
 """What is said of a run before it runs, in Chinese."""
 
 TABLE: dict[str, str] = {
-    'Say what a run will take, in memory, time and chips, before it runs.': '在训练之前，说明它需要多少内存、时间和芯片。',
-    'the experiment': '实验配置',
+    'Say what a run will take, in memory, time and chips, before it runs.': (
+        '在训练之前，说明它需要多少内存、时间和芯片。'
+    ),
     'TPUs to compile for, such as v5e:16x16; none need be here (default: the devices of this machine)': (
         '为哪种 TPU 编译，例如 v5e:16x16；本机不必有 TPU（默认：本机的设备）'
     ),

@@ -30,7 +30,7 @@ def refuses(dtype: Dtype, head_width: int, causal: bool) -> str:
     """Says why the kernel cannot compute attention with its gradients here; '' where it can."""
     if not causal:
         return say('it is for text that is read from left to right')
-    if target.platform() != 'tpu':
+    if 'TPU' not in target.kind():
         return say('it is for TPUs, and this is: {device}', device=target.kind())
     if dtype not in (jnp.bfloat16, jnp.float32):
         return say('it computes in bfloat16 or float32, and this is {dtype}', dtype=jnp.dtype(dtype).name)

@@ -1,8 +1,8 @@
 """What is published of chips: memory, its bandwidth, and the links between chips. Peaks stand in `jaxlab.devices`.
 
 Sources: cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}, whose "bidirectional" bandwidth of a chip is twice what all of its
-links send (v4: of 2400 Gbit/s, as its page said before); NVIDIA's data sheets of A100, H100 and H200, whose NVLink joins
-the eight GPUs of one machine.
+links send (v4: of 2400 Gbit/s, as its page said before); NVIDIA's data sheets of A100, H100 and H200, whose NVLink
+joins the eight GPUs of one machine.
 """
 
 import re

@@ -85,7 +85,7 @@ def of(config: ConfigDict, topology: str = '', whole: bool = False) -> Forecast:
     state, given, other = _bytes(plan.arguments[:2]), _bytes(plan.arguments[2]), 0
     temporaries = compiled.dump.temporaries
     if (stats := compiled.stats) is not None:
-        temporaries = stats.temp_size_in_bytes
+        temporaries = temporaries or stats.temp_size_in_bytes  # what XLA has written down says it too
         # What is donated is counted with the arguments and with the results, and is there once. Arrays that are laid
         # out in tiles, as on a TPU, take somewhat more than their numbers do.
         results = stats.output_size_in_bytes - stats.alias_size_in_bytes
