@@ -1,20 +1,12 @@
 """A decoder with experts gives the numbers of one device on every mesh, dropped tokens and the losses of its routers
 among them; and tokens travel to their experts, not experts to their tokens."""
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from jaxlab import step as steps
-from jaxlab.errors import UserError
 from jaxlab.models import gpt
-from jaxlab.nn import experts
-from jaxlab.parallel import layout
-from jaxlab.parallel.mesh import make_mesh
 from jaxlab.tasks.language_model import LanguageModel
-from tests import test_parallel
-from tests.test_parallel import INFO, MODELS, assert_nothing_gathered_needlessly, batch, check, compiled_anew
+from tests.test_parallel import INFO, MODELS, assert_nothing_gathered_needlessly, check, compiled_anew
 
 __all__ = ['compiled_anew']  # a fixture
 
