@@ -63,19 +63,19 @@ def test_encoders_have_the_published_parameters(size):
             jax.tree.map(lambda leaf, axes, sizes=sizes: layout.spec(axes, leaf.shape, sizes), params, names)
 
 
-@pytest.mark.parametrize('size', ['default', 'tiny', 'small'])
+@pytest.mark.parametrize('size', ['default', 'tiny', 'small', 'moe'])
 def test_sizes_for_two_cores_are_small(size):
     _, params, _ = shapes(size)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count < 15e6
 
 
-@pytest.mark.parametrize('size', ['default', 'tiny', 'small', 'gpt2', 'llama_8b', 'llama_70b'])
+@pytest.mark.parametrize('size', ['default', 'tiny', 'small', 'moe', 'gpt2', 'llama_8b', 'llama_70b'])
 def test_every_size_can_be_split(size):
-    """Every parameter has names, and an fsdp or tensor mesh of eight devices divides them all."""
+    """Every parameter has names, and an fsdp, expert or tensor mesh of eight devices divides them all."""
     _, params, names = shapes(size)
     assert all(jax.tree.leaves(names, is_leaf=lambda leaf: isinstance(leaf, tuple)))
-    for axis in ('fsdp', 'tensor'):
+    for axis in ('fsdp', 'expert', 'tensor'):
         sizes = dict.fromkeys(AXES, 1) | {axis: 8}
         if size == 'gpt2' and axis == 'tensor':
             continue  # 12 heads are for 2, 3, 4, 6 or 12 devices

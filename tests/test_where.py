@@ -59,8 +59,8 @@ CHANGES: dict[str, dict[str, tuple[str, str] | str]] = {
     },
     'another term of the loss: small logits (z-loss)': {
         'jaxlab/tasks/language_model.py': (
-            "        return {'loss': Term(nats, jnp.sum(mask))}, extra",
-            '        z = jnp.square(jax.nn.logsumexp(apply(), axis=-1))\n'
+            "        return {'loss': Term(nats, jnp.sum(mask)), **self._routers(kept, mask)}, extra",
+            '        z = jnp.square(jax.nn.logsumexp(apply()[0], axis=-1))\n'
             '        count = jnp.sum(mask)\n'
             '        z_loss = Term(jnp.sum(z * mask), count, 1e-4)\n'
             "        return {'loss': Term(nats, count), 'z_loss': z_loss}, extra",

@@ -16,7 +16,7 @@ from jaxlab.pretrained import Exported, Family, Row
 
 MODEL_TYPES = ('gpt2', 'llama')
 SHAPE = ('layers', 'width', 'heads', 'kv_heads', 'head_width', 'mlp_width', 'vocabulary')
-KIND = ('positions', 'norm', 'norm_epsilon', 'activation', 'bias', 'attention_bias', 'tied', 'rotary')
+KIND = ('positions', 'norm', 'norm_epsilon', 'activation', 'experts', 'bias', 'attention_bias', 'tied', 'rotary')
 ACTIVATIONS = {'gelu_new': 'gelu', 'gelu_pytorch_tanh': 'gelu', 'gelu_fast': 'gelu', 'gelu': 'gelu_exact'}
 LAYERS = ('params/stack/layer_{layer}', 'params/stack/layers')  # each by itself, and stacked
 ROPE = 'rope_parameters'
@@ -165,9 +165,15 @@ def config_of(model: GPT, end_of_text: int | None = None) -> dict[str, Any]:
     """
     kind = 'llama' if model.positions == 'rotary' else 'gpt2'
     name = {'gpt2': 'GPT-2', 'llama': 'Llama'}[kind]
-    fixed: dict[str, Any] = {'norm': 'rms', 'activation': 'swiglu'}
+    fixed: dict[str, Any] = {'experts': 0, 'norm': 'rms', 'activation': 'swiglu'}
     if kind == 'gpt2':
-        fixed = {'norm': 'layer', 'bias': True, 'kv_heads': model.heads, 'head_width': model.width // model.heads}
+        fixed = {
+            'experts': 0,
+            'norm': 'layer',
+            'bias': True,
+            'kv_heads': model.heads,
+            'head_width': model.width // model.heads,
+        }
         fixed['activation'] = model.activation if model.activation in ACTIVATIONS.values() else 'gelu'
     if model.width % model.heads:
         fixed['heads'] = model.width // model.head_width  # it wants one that divides the width
