@@ -32,7 +32,7 @@ MESHES = {
     'fsdp 8': {'fsdp': 8},
     'tensor 8': {'tensor': 8},
     'data 2, fsdp 2, tensor 2': {'data': 2, 'fsdp': 2, 'tensor': 2},
-    'data 2, fsdp 4': {'data': 2, 'fsdp': 4},
+    'stage 2, data 4': {'stage': 2, 'data': 4},
 }
 PAIRS = list(itertools.permutations(MESHES, 2))
 # In the first tier each mesh is left once and come to once; the rest is marked slow.
@@ -41,7 +41,7 @@ COVER = list(zip(MESHES, [*list(MESHES)[1:], *list(MESHES)[:1]]))
 
 @functools.cache
 def task():
-    arguments = MODELS['gpt2'] | dict(scan=True)  # a stack's leaves have an axis that no mesh splits
+    arguments = MODELS['gpt2'] | dict(scan=True)  # a stack's leaves have an axis that stages split
     return LanguageModel(gpt.make(INFO, jnp.float64, jnp.float64, **arguments))
 
 

@@ -155,6 +155,7 @@ def test_identity_is_what_is_learned_and_not_how_it_runs():
     same = [
         ('steps', '9'),
         ('mesh.fsdp', '8'),
+        ('model.micro_batches', '4'),  # of a mesh with stages
         ('log.every', '3'),
         ('checkpoint.keep', '9'),
         ('precision.compute', 'bfloat16'),

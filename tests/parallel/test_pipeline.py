@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxlab.config import build, spec
 from jaxlab.errors import UserError
 from jaxlab.models import gpt
 from jaxlab.nn import dropout, listening
@@ -289,6 +290,38 @@ def test_a_text_goes_on_from_a_cache(float64):
     with jax.set_mesh(mesh):
         found = jax.jit(decode)(params)
     np.testing.assert_allclose(found, model.apply(params, tokens), rtol=1e-11, atol=1e-11)
+
+
+# --- optimizers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', ['muon', 'lamb', 'adafactor'])
+def test_optimizers_that_go_by_matrices_see_those_of_each_layer(name, float64):
+    names = {'layers': {'kernel': ('layers', 'embed', 'mlp'), 'bias': ('layers', 'mlp')}, 'scale': ('norm',)}
+    draw = np.random.default_rng(0)
+    shapes = {'layers': {'kernel': (4, 6, 8), 'bias': (4, 8)}, 'scale': (6,)}
+    params, gradients = (
+        jax.tree.map(lambda shape: draw.normal(size=shape), shapes, is_leaf=lambda x: isinstance(x, tuple))
+        for _ in range(2)
+    )
+    own = {'factor_from': 4} if name == 'adafactor' else {}
+    node = spec(f'optim.{name}', learning_rate=0.1, weight_decay=0.1, clip=1.0, **own)
+    optimizer = build(node, names, 10, key='optimizer')
+
+    def step(params, state):
+        return optimizer.update(gradients, state, params, 1.0, optimizer.norm(gradients))
+
+    wanted = jax.jit(step)(params, optimizer.init(params))
+    mesh = make_mesh(dict(stage=2, fsdp=2))
+    with jax.set_mesh(mesh):
+        state = optimizer.init(params)
+        where = layout.shardings(params, names, mesh)
+        where_state = layout.shardings(state, layout.follow(state, params, names), mesh, 'optimizer')
+        assert where['layers']['kernel'].spec == PartitionSpec('stage', 'fsdp', None)
+        found = jax.jit(step, out_shardings=(where, where_state))(
+            jax.device_put(params, where), jax.device_put(state, where_state)
+        )
+    assert_same(jax.device_get(found), jax.device_get(wanted))
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
