@@ -119,8 +119,8 @@ def moved(beside):
 
 @pytest.mark.parametrize('model', MODELS)
 @pytest.mark.parametrize('scan', [False, True])
-def test_merged_is_unmerged(model, scan):
-    task, whole, _, beside = written(model, scan=scan, dtype=jnp.float32)
+def test_merged_is_unmerged(model, scan, **others):
+    task, whole, _, beside = written(model, scan=scan, dtype=jnp.float32, **others)
     beside = moved(beside)
     logits = jax.jit(lambda params: task.predict(params, {}, batch())['logits'][..., :VOCABULARY])
     wanted, before = logits(merge(whole, beside)), logits(whole)
@@ -139,6 +139,15 @@ def test_a_scanned_stack_is_adapted_layer_by_layer():
     assert flat[up + adapter.SCALE].shape == (2,)
     assert not [name for name in flat if 'bias' in name or 'norm' in name]
     assert flat['token_embedding/table' + adapter.A].shape == (24, 2)
+
+
+def test_every_expert_has_an_adapter_of_its_own():
+    experts = dict(experts=4, mlp_width=8, layers=1)
+    _, _, _, beside = written(dtype=jnp.float32, **experts)
+    flat = flatten_dict(beside, sep='/')
+    up = 'stack/layer_0/mlp/experts/up/kernel'
+    assert flat[up + adapter.A].shape == (4, 16, 2) and flat[up + adapter.B].shape == (4, 2, 8)
+    test_merged_is_unmerged('gpt2', True, **experts)
 
 
 def test_convolutions_have_adapters():

@@ -138,6 +138,9 @@ def test_an_adapter_without_an_input_of_its_own_is_refused():
     words = LanguageModel(rnn.make({'vocabulary': 24, 'length': 8}, width=8))
     config.adapters.patterns = ('.*',)
     assert 'config.adapters.dropout: ' in message(drawn, words, config, batch())
+    mixture = LanguageModel(gpt.make(INFO, layers=1, width=16, heads=8, experts=2))
+    config.adapters.patterns = ('.*/up/',)
+    assert 'experts/up/kernel is no plain matrix product' in message(drawn, mixture, config, batch())
 
 
 def test_a_parameter_that_changes_before_it_is_used_refuses_it(layer):

@@ -105,6 +105,17 @@ def test_a_loss_that_is_no_sum_over_rows_has_none(corpus):
     assert len(found.losses) == len(found.counts) == 0 and found.gradients
 
 
+def test_the_loss_of_each_row_has_its_part_of_the_losses_of_routers(corpus):
+    settings = {'model__experts': 4, 'model__mlp_width': 32, 'model__layers': 1, 'model__dropout': 0.0}
+    task, state, rows, found = taken_apart(corpus, **settings)
+    assert np.isnan(found.losses[3]) and len(set(found.losses)) == ROWS
+    terms, _ = task.loss(state.params, state.extra, rows, jax.random.key(0))
+    counted = found.counts > 0
+    mean = (found.losses[counted] * found.counts[counted]).sum() / found.counts.sum()
+    np.testing.assert_allclose(mean, steps.mean_loss(terms), rtol=1e-5)
+    assert 'stack/layer_0/mlp' in ' '.join(found.sizes)
+
+
 def test_rows_in_another_order_are_noticed(corpus, monkeypatch):
     monkeypatch.setattr(anatomy, '_in_order', lambda x: x.reshape(-1))
     with pytest.raises(AssertionError):

@@ -57,6 +57,13 @@ def test_llama():
     assert count(language_model.make(llama)) == formula(3 * block + V * 16)
 
 
+@pytest.mark.parametrize('factor', [0.0, 1.0, 2.0])
+def test_experts_however_many_places_they_have(factor):
+    block = 4 * 16 * 16 + 2 * 2 * 16 * 40 + 16 * 4  # a token goes through two of four, and the router
+    mixture = model(experts=4, mlp_width=40, capacity_factor=factor)
+    assert count(language_model.make(mixture)) == formula(3 * block + V * 16)
+
+
 def test_a_recurrent_net():
     lstm = rnn.make({'vocabulary': V, 'length': T}, layers=2, width=16)
     assert count(language_model.make(lstm)) == 6 * B * T * (2 * 2 * 4 * 16 * 16 + V * 16)

@@ -129,6 +129,8 @@ def test_five_iterations_make_a_matrix_nearly_orthogonal():
         (('mlp',), False),
         (('norm',), False),
         ((), False),  # a parameter without names
+        (('layers', 'experts', 'embed', 'mlp'), True),
+        (('layers', 'experts', 'mlp'), False),
     ],
 )
 def test_what_decays(names, answer):
@@ -169,6 +171,23 @@ def test_taking_a_stack_for_one_layer_is_noticed(name, float64, monkeypatch):
     monkeypatch.setattr(jax, 'vmap', lambda function: function)
     with pytest.raises(AssertionError):
         test_scanned_and_unrolled_stacks_train_to_the_same_numbers(name, None)
+
+
+@pytest.mark.parametrize('name', ['lamb', 'adafactor', 'muon'])
+def test_every_expert_is_a_matrix_of_its_own(name, float64):
+    own = {'factor_from': 2} if name == 'adafactor' else {}
+    axes, shape, clip = ('embed', 'mlp'), (2, 3, 4, 6), 0.0
+    together = make(name, {'kernel': ('layers', 'experts', *axes)}, clip=clip, **own)
+    alone = make(name, {f'{i}': axes for i in range(6)}, clip=clip, **own)
+    found = run(together, lambda seed: {'kernel': arrays_of(seed, shape)})
+    wanted = run(alone, lambda seed: dict(zip('012345', arrays_of(seed, shape).reshape(6, 4, 6))))
+    for one, others in zip(found, wanted, strict=True):
+        others = np.stack([others[i] for i in '012345']).reshape(shape)
+        np.testing.assert_allclose(one['kernel'], others, rtol=1e-9, atol=1e-9)
+
+
+def arrays_of(seed, shape):
+    return np.random.default_rng(seed).normal(size=shape)
 
 
 def stacked(params):

@@ -15,9 +15,10 @@ TABLE: dict[str, str] = {
     'config.adapters.dropout={dropout}: at least 0 and below 1 is wanted, such as 0.1.': (
         'config.adapters.dropout={dropout}：应不小于 0 且小于 1，例如 0.1。'
     ),
-    'config.adapters.dropout: {name} is no plain matrix product (it slides over its input, or changes before it is'
-    ' used), and its adapter has no input of its own: 0 is wanted, or config.adapters.patterns without it.': (
-        'config.adapters.dropout：{name} 不是普通的矩阵乘法（它在输入上滑动，或在使用前会改变），'
+    'config.adapters.dropout: {name} is no plain matrix product (it slides over its input, changes before it is'
+    ' used, or is one of several experts), and its adapter has no input of its own: 0 is wanted, or'
+    ' config.adapters.patterns without it.': (
+        'config.adapters.dropout：{name} 不是普通的矩阵乘法（它在输入上滑动，或在使用前会改变，或是多个专家之一），'
         '其适配器没有自己的输入：应设为 0，或让 config.adapters.patterns 不包含它。'
     ),
     'config.adapters.patterns=(): with config.adapters.rank=0 nothing has an adapter.': (

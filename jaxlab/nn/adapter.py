@@ -66,14 +66,15 @@ def merged(module: nn.Module, name: str, w: jax.Array, parts: Parts) -> jax.Arra
 def no_dropout(name: str) -> UserError:
     """Returns what is said of a parameter that is used merged with its adapter, however it is trained."""
     return UserError(
-        'config.adapters.dropout: {name} is no plain matrix product (it slides over its input, or changes before it is'
-        ' used), and its adapter has no input of its own: 0 is wanted, or config.adapters.patterns without it.',
+        'config.adapters.dropout: {name} is no plain matrix product (it slides over its input, changes before it is'
+        ' used, or is one of several experts), and its adapter has no input of its own: 0 is wanted, or'
+        ' config.adapters.patterns without it.',
         name=name,
     )
 
 
 def adapted(w: jax.Array, a: jax.Array, b: jax.Array, scale: jax.Array) -> jax.Array:
-    """w [*i o], a [*i r], b [r o], scale [] -> [*i o]; of a stack all have a first axis l."""
+    """w [*i o], a [*i r], b [r o], scale [] -> [*i o]; of a stack all have a first axis l, of experts another."""
     if scale.ndim:
         return jax.vmap(adapted)(w, a, b, scale)
     return w + scale * jnp.tensordot(a, b, 1)

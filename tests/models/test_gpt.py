@@ -20,6 +20,7 @@ INFO = {'vocabulary': 11, 'length': 12}
 GPT2 = {}
 LLAMA = dict(positions='rotary', norm='rms', activation='swiglu', bias=False, tied=False, kv_heads=2)
 LONGER = LLAMA | dict(attention_bias=True, head_width=6, rotary_scaling='llama3', rotary_factor=4.0, rotary_context=6)
+EXPERTS = dict(experts=3, capacity_factor=0.5)  # in training half of the choices find no place; here all do
 TOKENS = np.random.default_rng(0).integers(0, 11, (2, 12)).astype(np.int32)
 ONES = np.ones_like(TOKENS)
 PLACES = np.broadcast_to(np.arange(12, dtype=np.int32), TOKENS.shape)
@@ -117,7 +118,7 @@ def test_a_padded_vocabulary_changes_nothing_and_is_never_predicted():
 # --- who sees whom ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('arguments', [GPT2, LLAMA])
+@pytest.mark.parametrize('arguments', [GPT2, LLAMA, EXPERTS])
 def test_a_token_is_changed_by_itself_and_later_ones_only(arguments):
     changed = TOKENS.copy()
     changed[:, 7] = (changed[:, 7] + 1) % 11
@@ -125,7 +126,7 @@ def test_a_token_is_changed_by_itself_and_later_ones_only(arguments):
     np.testing.assert_array_equal(same, np.arange(12) < 7)
 
 
-@pytest.mark.parametrize('arguments', [GPT2, LLAMA, dict(scan=True, remat='full')])
+@pytest.mark.parametrize('arguments', [GPT2, LLAMA, dict(scan=True, remat='full'), EXPERTS])
 def test_documents_in_one_row_do_not_see_each_other(arguments):
     model = small(**arguments)
     segments = np.array([[1] * 5 + [2] * 7, [1] * 3 + [2] * 6 + [0] * 3], np.int32)
@@ -151,7 +152,7 @@ def decode(model: GPT, chunks, slots=12):
     return np.concatenate(found, axis=1), cache
 
 
-@pytest.mark.parametrize('arguments', [GPT2, LLAMA, LONGER, LLAMA | dict(scan=True, remat='dots')])
+@pytest.mark.parametrize('arguments', [GPT2, LLAMA, LONGER, LLAMA | dict(scan=True, remat='dots'), EXPERTS])
 def test_cached_is_uncached(arguments):
     model = small(**arguments)
     cuts = [(0, 5), *((i, i + 1) for i in range(5, 12))]
@@ -160,7 +161,7 @@ def test_cached_is_uncached(arguments):
     assert cache.filled == 12
 
 
-@pytest.mark.parametrize('arguments', [GPT2, LLAMA, LONGER])
+@pytest.mark.parametrize('arguments', [GPT2, LLAMA, LONGER, EXPERTS])
 def test_prompts_of_unequal_length_are_each_as_if_alone(arguments):
     model = small(**arguments)
     segments = np.array(
@@ -281,6 +282,9 @@ def test_float64_is_float64_everywhere():
         (dict(rotary_slow=4.0), 'rotary_fast=4.0: more than rotary_slow=4.0'),
         (dict(rotary_scaling='yarn', rotary_base=1.0), 'rotary_base=1.0: more than 1'),
         (dict(rotary_attention=-1.0), 'rotary_attention=-1.0: 0 or more'),
+        (dict(experts=-1), 'experts=-1: at least 0'),
+        (dict(experts=4, experts_per_token=5), 'experts_per_token=5: at most 4'),
+        (dict(experts=4, capacity_factor=-0.5), 'capacity_factor=-0.5: 0 or more'),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -116,6 +116,9 @@ def test_another_architecture_is_said(tmp_path):
     model = make({}, **KINDS['llama'] | dict(rotary_scaling='linear', rotary_factor=2.0))
     with pytest.raises(UserError, match=r'rotary=.*none.*linear.*another architecture'):
         load(tmp_path, LLAMA, variables_like(model, TOKENS), model=model)
+    model = make({}, **KINDS['llama'] | dict(experts=4))
+    with pytest.raises(UserError, match='has experts=0, and the model 4: another architecture'):
+        load(tmp_path, LLAMA, variables_like(model, TOKENS), model=model)
 
 
 LLAMA_CONFIG = {'model_type': 'llama', 'hidden_size': 64, 'num_attention_heads': 4}
@@ -146,6 +149,7 @@ def test_networks_that_ours_is_not_are_refused(config, message):
     ('arguments', 'message'),
     [
         (dict(norm='rms'), 'norm=rms: the GPT-2 of transformers has layer'),
+        (dict(experts=4), 'experts=4: the GPT-2 of transformers has 0'),
         (dict(heads=4, kv_heads=2), 'kv_heads=2: the GPT-2 of transformers has 4'),
         (dict(positions='rotary', norm='rms'), 'activation=gelu: the Llama of transformers has swiglu'),
     ],
