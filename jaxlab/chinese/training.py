@@ -192,9 +192,9 @@ TABLE: dict[str, str] = {
         'config.mesh.context={size}：长度为 {length} 个词元的行无法沿网格轴“context”平均切分。请选一个能被 {multiple}'
         ' 整除的长度，例如 {near}，或换一个网格轴大小。'
     ),
-    'attention=cudnn: rows that mesh axis "context" splits go around a ring of devices, in blocks of our own; auto'
+    'attention={name}: rows that mesh axis "context" splits go around a ring of devices, in blocks of our own; auto'
     ' takes what there is.': (
-        'attention=cudnn：沿网格轴“context”切分的行在设备环上用我们自己的分块计算；请设为 auto，它会选用可用的实现。'
+        'attention={name}：沿网格轴“context”切分的行在设备环上用我们自己的分块计算；请设为 auto，它会选用可用的实现。'
     ),
     'where heads look is told of whole rows, and config.mesh.context splits them: set it to 1.': (
         '注意力权重只能对完整的行给出，而 config.mesh.context 会切分行：请把它设为 1。'
