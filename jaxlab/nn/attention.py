@@ -243,10 +243,12 @@ class Attention(nn.Module):
     ) -> tuple[jax.Array, KeysValues]:
         """x [b t d], positions [b t], mask [b t s] -> [b t d], and the keys and values [b m s k] that were looked at.
 
-        Where mesh axis context splits rows, the mask is a Sight.
-
         Without a cache these are x's own, and s = t. With one, x's are written into it at `index`, and s is its length;
-        of its other slots only those before `index` are looked at.
+        of its other slots only those before `index` are looked at. Where mesh axis context splits rows, a Sight is the
+        mask.
+
+        Raises:
+          UserError: what is asked for cannot be had of rows that are split.
         """
         b, t, d = x.shape
         linear = partial(Linear, dtype=self.dtype, param_dtype=self.param_dtype)
