@@ -92,7 +92,7 @@ def _gpt2(layers: int, width: int, heads: int):
     return size
 
 
-def _llama(layers: int, width: int, heads: int, mlp_width: int):
+def _llama(layers: int, width: int, heads: int, mlp_width: int, vocabulary_multiple: int = 1):
     """Llama 3 (arXiv:2407.21783); its vocabulary is a folder with tokenizer.json."""
 
     def size(c: ConfigDict) -> None:
@@ -107,6 +107,7 @@ def _llama(layers: int, width: int, heads: int, mlp_width: int):
             kv_heads=8,
             mlp_width=mlp_width,
             vocabulary=128256,
+            vocabulary_multiple=vocabulary_multiple,
             positions='rotary',
             rotary_base=500000.0,
             norm='rms',
@@ -134,5 +135,5 @@ SIZES = {
     'gpt2_large': _gpt2(layers=36, width=1280, heads=20),
     'gpt2_xl': _gpt2(layers=48, width=1600, heads=25),
     'llama_8b': _llama(layers=32, width=4096, heads=32, mlp_width=14336),
-    'llama_70b': _llama(layers=80, width=8192, heads=64, mlp_width=28672),
+    'llama_70b': _llama(layers=80, width=8192, heads=64, mlp_width=28672, vocabulary_multiple=512),  # of 512 chips
 }

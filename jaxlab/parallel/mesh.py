@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from jaxlab.errors import UserError
 
 # Outer axes cross slow links (between hosts), inner axes fast ones: tensor parallelism talks most, so it is innermost.
 AXES = ('data', 'zero1', 'fsdp', 'stage', 'expert', 'context', 'tensor')
+BATCH = ('data', 'zero1', 'fsdp', 'expert')  # those that split the rows of a batch; see TABLE of layout.py
 
 
 def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None) -> Mesh:
@@ -68,4 +70,31 @@ def make_mesh(shape: Mapping[str, int], devices: list[jax.Device] | None = None)
             )
         sizes[free[0]] = len(devices) // fixed
     count = math.prod(sizes.values())
-    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count])
+    types, shaped = (AxisType.Auto,) * len(AXES), tuple(sizes.values())
+    try:
+        grid = jax.make_mesh(shaped, AXES, axis_types=types, devices=devices[:count]).devices
+    except NotImplementedError:  # a part of a torus dim: tensor=4 where each is 8 long
+        from jax.experimental import mesh_utils
+
+        grid = mesh_utils.create_device_mesh(shaped, devices[:count], allow_split_physical_axes=True)
+    return Mesh(by_process(grid), AXES, axis_types=types)
+
+
+def by_process(grid: np.ndarray) -> np.ndarray:
+    """Returns a grid of devices in which those of each process come one after another, as far as rows of a batch go.
+
+    Each process brings one contiguous block of rows. JAX orders devices by where they stand in the torus, and there a
+    process has a square of chips, not a piece of a line. Neighbours in rows of a batch need not be neighbours there:
+    what they send goes around all of them anyway, in an order of XLA's own.
+
+    Args:
+      grid: devices, with the axes of `AXES`.
+    """
+    order = [AXES.index(axis) for axis in BATCH]
+    order += [number for number in range(len(AXES)) if number not in order]
+    moved = grid.transpose(order)
+    flat = moved.reshape(math.prod(moved.shape[: len(BATCH)]), -1)
+    first = [min(device.process_index for device in row) for row in flat]  # of each row's processes
+    seen = {process: number for number, process in enumerate(dict.fromkeys(first))}
+    places = sorted(range(len(flat)), key=lambda place: seen[first[place]])
+    return flat[places].reshape(moved.shape).transpose(np.argsort(order))

@@ -24,7 +24,6 @@ class Chip:
     dims: int = 0  # of the torus: a chip has two links along each; 0: no torus, every device reaches every other
     wraps: int = 0  # along a torus dim of a multiple of so many chips the last is next to the first
     reserved: int = 0  # bytes of the memory that XLA keeps for itself
-    network: float = 0.0  # bytes/s that one chip sends beyond its slice or machine; 0: not published
 
 
 CHIPS = (
@@ -38,7 +37,6 @@ CHIPS = (
         dims=2,
         wraps=16,
         reserved=RESERVED,
-        network=3.125 * GB,
     ),
     Chip(
         'v5p',
@@ -49,7 +47,6 @@ CHIPS = (
         dims=3,
         wraps=4,
         reserved=RESERVED,
-        network=6.25 * GB,
     ),
     Chip(
         'v6e',
@@ -60,7 +57,6 @@ CHIPS = (
         dims=2,
         wraps=16,
         reserved=RESERVED,
-        network=12.5 * GB,
     ),
     Chip('A100', r'(NVIDIA )?A100-.*40GB', 40 * GIB, 1555 * GB, 300 * GB),
     Chip('A100', r'(NVIDIA )?A100.*', 80 * GIB, 2039 * GB, 300 * GB),

@@ -103,7 +103,7 @@ def of(config: ConfigDict, topology: str = '', whole: bool = False) -> Forecast:
         along = partial(roofline.bandwidth_along, mesh, chip=chip)
         found = roofline.times(work.flops, work.traffic, by_axes, peak, chip, along)
         seconds = {'compute': found.compute, 'memory': found.memory, 'links': sum(found.links.values())}
-        step = found.step()
+        step = found.step(again=config.model.get('remat', 'none') not in ('none', 'dots', 'offload'))
     return Forecast(
         kind=device.device_kind,
         devices=mesh.size,

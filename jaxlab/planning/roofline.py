@@ -1,35 +1,34 @@
 """How long a step takes at least, by what its chips can do: the roofline (Williams et al. 2009), with links.
 
-    compute   products / (peak · EFFICIENCY)
+    compute   products / (peak · efficiency)
     memory    traffic / bandwidth
     links     bytes sent / bandwidth of the links that can be used
 
 Products and traffic are the same instructions, so the slower of both is what they take together. What is sent goes on
-meanwhile, as far as it can: an array that is gathered ahead of its use (mesh axes data, zero1, fsdp) hides behind them,
-one that the next product waits for (tensor, context, expert, stage) does so in part. The three constants are fitted to
-published measurements by launch/bench/plan_maxtext.py.
+meanwhile, as far as it can; the rest is waited for. That is less where activations are computed again: such work needs
+nothing of others. Many slices wait for the slowest of them. The constants are fitted to published measurements by
+launch/bench/plan_maxtext.py.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jaxlab.planning.chips import Chip
-
-AHEAD = {'data', 'zero1', 'fsdp'}  # mesh axes whose arrays are known to be wanted long before they are
 
 
 @dataclass(frozen=True)
 class Constants:
     """What no data sheet says."""
 
-    efficiency: float = 0.85  # the share of the peak that large matrix products reach
-    exposed: float = 0.5  # the share of the time of collectives in the way that nothing hides
-    exposed_ahead: float = 0.1  # the same of those that could begin early
+    efficiency: float  # the share of the peak that large matrix products reach
+    exposed: float  # the share of the time of links that is waited for
+    exposed_again: float  # the same where activations are computed again
+    straggle: float = 0.0  # by how much each doubling of the slices lengthens a step
 
 
-FITTED = Constants()
+FITTED = Constants(efficiency=0.85, exposed=1.0, exposed_again=0.4, straggle=0.02)
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,13 @@ class Times:
     memory: float
     links: Mapping[tuple[str, ...], float]  # by the mesh axes that the devices of a group differ in
 
-    def step(self, constants: Constants = FITTED) -> float:
-        """Returns the seconds that a step is expected to take."""
+    def step(self, again: bool, constants: Constants = FITTED, slices: int = 1) -> float:
+        """Returns the seconds that a step is expected to take; `again`: whether activations are computed again."""
+        exposed = constants.exposed_again if again else constants.exposed
+        links = sum(self.links.values())
         busy = max(self.compute / constants.efficiency, self.memory)
-        ahead = sum(seconds for axes, seconds in self.links.items() if set(axes) <= AHEAD)
-        waited = sum(self.links.values()) - ahead
-        hidden = (1 - constants.exposed) * waited + (1 - constants.exposed_ahead) * ahead
-        exposed = constants.exposed * waited + constants.exposed_ahead * ahead
-        return max(busy, hidden) + exposed
+        seconds = max(busy, (1 - exposed) * links) + exposed * links
+        return seconds * (1 + constants.straggle * math.log2(slices))
 
     @property
     def bound(self) -> str:
@@ -56,7 +54,14 @@ class Times:
         return max(all_three, key=lambda name: all_three[name])
 
 
-def times(flops: float, traffic: float, sent: Mapping[tuple[str, ...], float], peak: float, chip: Chip, links: Any):
+def times(
+    flops: float,
+    traffic: float,
+    sent: Mapping[tuple[str, ...], float],
+    peak: float,
+    chip: Chip,
+    links: Callable[[tuple[str, ...]], float],
+) -> Times:
     """Returns the times of a step on one chip.
 
     Args:

@@ -11,7 +11,7 @@ from jaxlab.planning import chips, roofline
 from jaxlab.planning.roofline import Constants, Times
 
 V5E = chips.find('TPU v5 lite')
-EXACT = Constants(efficiency=0.5, exposed=0.25, exposed_ahead=0.0)
+EXACT = Constants(efficiency=0.5, exposed=0.25, exposed_again=0.0)
 
 
 def test_chips():
@@ -36,18 +36,23 @@ def test_times():
 
 
 @pytest.mark.parametrize(
-    ('compute', 'memory', 'links', 'seconds'),
+    ('compute', 'memory', 'links', 'again', 'seconds'),
     [
-        (1, 0, {}, 2),  # half of the peak is reached
-        (1, 3, {}, 3),  # memory is slower
-        (1, 0, {('fsdp',): 1.0}, 2),  # hidden
-        (1, 0, {('data', 'fsdp'): 5.0}, 5),  # products hide behind it
-        (1, 0, {('tensor',): 1.0}, 2.25),  # a quarter of it is waited for
-        (1, 0, {('fsdp', 'tensor'): 4.0}, 4),  # 3 s go on meanwhile, which is more than the products, and 1 s does not
+        (1, 0, {}, False, 2),  # half of the peak is reached
+        (1, 3, {}, False, 3),  # memory is slower
+        (1, 0, {('fsdp',): 1.0}, True, 2),  # hidden
+        (1, 0, {('data', 'fsdp'): 5.0}, True, 5),  # products hide behind it
+        (1, 0, {('tensor',): 1.0}, False, 2.25),  # a quarter of it is waited for
+        (1, 0, {('fsdp',): 3.0, ('tensor',): 1.0}, False, 4),  # 3 s go on meanwhile, longer than the products, 1 s not
     ],
 )
-def test_a_step(compute, memory, links, seconds):
-    assert Times(compute, memory, links).step(EXACT) == seconds
+def test_a_step(compute, memory, links, again, seconds):
+    assert Times(compute, memory, links).step(again, EXACT) == seconds
+
+
+def test_slices_wait_for_the_slowest():
+    constants = Constants(efficiency=1.0, exposed=1.0, exposed_again=1.0, straggle=0.1)
+    assert Times(1, 0, {}).step(False, constants, slices=4) == pytest.approx(1.2)
 
 
 def test_links_of_a_torus():
