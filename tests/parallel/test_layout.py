@@ -227,7 +227,7 @@ def test_describe_folds_equal_layers():
     assert up['bytes_per_device'] == 2 * 16 * 64 * 4 // 8 and 'tensor' in up['split']
 
 
-@pytest.mark.parametrize('axis', ['stage', 'expert', 'context'])
+@pytest.mark.parametrize('axis', ['expert', 'context'])
 def test_a_mesh_axis_that_nothing_uses_is_refused(axis):
     abstract, names = abstract_state('momentum')
     if axis == 'context':  # is used by whatever attends
