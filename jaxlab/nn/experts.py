@@ -22,6 +22,7 @@ from flax.typing import Dtype, Initializer
 from jax.sharding import PartitionSpec
 
 from jaxlab.nn.linear import Linear
+from jaxlab.nn.ring_attention import back_in_ring_order, row_order
 from jaxlab.parallel import layout
 
 ROUTING = 'routing'  # the collection of what `losses` and `dropped` are made of
@@ -58,7 +59,9 @@ class Experts(nn.Module):
     param_dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool = False, ring: bool = False) -> jax.Array:
+        """`ring`: whether rows are in the order of `ring_attention.ring_order`, in which none comes first."""
+        x = row_order(x) if ring else x
         t = x.shape[1]
         factor = self.capacity_factor if train else 0.0
         places = min(math.ceil(factor * self.chosen * t / self.experts), t) if factor else t
@@ -93,7 +96,7 @@ class Experts(nn.Module):
         y, kept = mix(params, x, logits)
         if not self.is_initializing():
             self.sow(ROUTING, 'told', Routing(logits, kept))
-        return y
+        return back_in_ring_order(y) if ring else y
 
 
 def mixture(

@@ -31,8 +31,8 @@ class MLP(nn.Module):
     param_dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        # `train` is for what may stand in its place: see `experts`.
+    def __call__(self, x: jax.Array, train: bool = False, ring: bool = False) -> jax.Array:
+        # `train` and `ring` are for what may stand in its place: see `experts`.
         assert self.activation in ('gelu', 'gelu_exact', 'swiglu'), self.activation
         linear = partial(Linear, dtype=self.dtype, param_dtype=self.param_dtype)
         widen = partial(linear, self.hidden, ('embed', 'mlp'), 'mlp' if self.bias else '', self.kernel_init)

@@ -100,20 +100,47 @@ def row_order(x: jax.Array) -> jax.Array:
     return jax.shard_map(_to_row_order, in_specs=along, out_specs=along, axis_names={AXIS}, check_vma=False)(x)
 
 
+def back_in_ring_order(x: jax.Array) -> jax.Array:
+    """Undoes `row_order`."""
+    size = splits('length')
+    if size == 1:
+        return x
+    along = PartitionSpec(None, AXIS)
+    return jax.shard_map(_to_ring_order, in_specs=along, out_specs=along, axis_names={AXIS}, check_vma=False)(x)
+
+
 def _to_row_order(x: jax.Array) -> jax.Array:
     """`row_order` of a device's part."""
-    size = jax.lax.axis_size(AXIS)
+    first, last = jnp.split(x, 2, axis=1)
+    even, odd = _in_turn(first, last)
+    evens, odds = _travels(jax.lax.axis_size(AXIS))
+    back = [[(there, here) for here, there in pairs] for pairs in (evens, odds)]
+    return jnp.concatenate([jax.lax.ppermute(even, AXIS, back[0]), jax.lax.ppermute(odd, AXIS, back[1])], axis=1)
+
+
+def _to_ring_order(x: jax.Array) -> jax.Array:
+    """`back_in_ring_order` of a device's part."""
+    even, odd = jnp.split(x, 2, axis=1)
+    evens, odds = _travels(jax.lax.axis_size(AXIS))
+    return jnp.concatenate(_in_turn(jax.lax.ppermute(even, AXIS, evens), jax.lax.ppermute(odd, AXIS, odds)), axis=1)
+
+
+def _travels(size: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Returns from which device to which chunks go that are put into the order of the ring: the even, and the odd ones.
+
+    Device i has the chunks 2i and 2i+1 of a row. Of the two that it is to have, one is even, and the other odd.
+    """
 
     def holder(chunk: int) -> int:
         return min(chunk, 2 * size - 1 - chunk)
 
-    # Device i is to have the chunks 2i and 2i+1. Of the two that a device has, one is even, and the other odd.
-    first, last = jnp.split(x, 2, axis=1)
+    return [(i, holder(2 * i)) for i in range(size)], [(i, holder(2 * i + 1)) for i in range(size)]
+
+
+def _in_turn(one: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Exchanges a device's two chunks where the first that it has of a ring is odd."""
     is_even = jax.lax.axis_index(AXIS) % 2 == 0
-    even, odd = jnp.where(is_even, first, last), jnp.where(is_even, last, first)
-    even = jax.lax.ppermute(even, AXIS, [(holder(2 * i), i) for i in range(size)])
-    odd = jax.lax.ppermute(odd, AXIS, [(holder(2 * i + 1), i) for i in range(size)])
-    return jnp.concatenate([even, odd], axis=1)
+    return jnp.where(is_even, one, other), jnp.where(is_even, other, one)
 
 
 def filled_up(x: jax.Array) -> tuple[jax.Array, jax.Array]:

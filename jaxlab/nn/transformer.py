@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxlab.nn.attention import QUERY_KEY_VALUE, WEIGHTS, KeysValues, Mask
 from jaxlab.nn.dropout import Dropout
 from jaxlab.nn.experts import ROUTING
-from jaxlab.nn.ring_attention import RING
+from jaxlab.nn.ring_attention import RING, Sight
 from jaxlab.nn.stochastic_depth import StochasticDepth, rates
 from jaxlab.parallel import pipeline
 from jaxlab.parallel.layout import constrain, unbox
@@ -87,7 +87,7 @@ class Block(nn.Module):
         h, keys_values = self.attention(name='attention')(whole(before(x)), positions, mask, cache, index)
         x = in_parts(after(x + dropout(checkpoint_name(whole(h), ATTENDED))))
         before, after = norms('mlp_norm')
-        h = whole(self.mlp(name='mlp')(whole(before(x)), train))
+        h = whole(self.mlp(name='mlp')(whole(before(x)), train, isinstance(mask, Sight)))
         return in_parts(after(x + dropout(h))), keys_values
 
 

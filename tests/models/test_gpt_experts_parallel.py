@@ -41,6 +41,8 @@ MESHES = {
     'data 8': dict(data=8),
     'expert 2, zero1 2, tensor 2': dict(expert=2, zero1=2, tensor=2),
     'fsdp 4, tensor 2': dict(fsdp=4, tensor=2),
+    'expert 2, context 2, tensor 2': dict(expert=2, context=2, tensor=2),
+    'stage 2, expert 2, data 2': dict(stage=2, expert=2, data=2),
 }
 WRITTEN = {'unrolled': {}, 'scanned': dict(scan=True), 'scanned, all again': dict(scan=True, remat='full')}
 SEEN = dict(balance=0.5, router_z=0.25)  # so much that a mistake in them shows
@@ -57,6 +59,9 @@ def make_task(model='gpt2', written='unrolled', dtype=jnp.float64, **arguments):
         ('gpt2', 'unrolled', 'expert 4, data 2', 1),
         ('gpt2', 'scanned', 'expert 2, fsdp 2, tensor 2', 2),
         ('gpt2', 'scanned, all again', 'data 8', 2),
+        ('gpt2', 'scanned', 'expert 2, context 2, tensor 2', 1),
+        pytest.param('gpt2', 'scanned', 'stage 2, expert 2, data 2', 2, marks=pytest.mark.slow),
+        pytest.param('llama', 'unrolled', 'expert 2, context 2, tensor 2', 2, marks=pytest.mark.slow),
         pytest.param('gpt2', 'scanned', 'expert 2, zero1 2, tensor 2', 1, marks=pytest.mark.slow),
         pytest.param('gpt2', 'unrolled', 'fsdp 4, tensor 2', 1, marks=pytest.mark.slow),
         pytest.param('llama', 'scanned, all again', 'expert 4, data 2', 2, marks=pytest.mark.slow),
