@@ -46,7 +46,8 @@ class LanguageModel:
             *inputs_of(self.model, batch),
             train=True,
             rngs={'dropout': key},
-            mutable=[experts.ROUTING],
+            # Where somebody listens, a pipeline does not run: nobody does where there is nothing to hear.
+            mutable=[experts.ROUTING] if getattr(self.model, 'experts', 0) else [],
         )
         targets, mask, smoothing = batch['targets'], batch['mask'], self.label_smoothing
         if hasattr(self.model, 'features'):

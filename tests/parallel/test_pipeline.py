@@ -22,6 +22,7 @@ from jaxlab.nn.norm import RMSNorm
 from jaxlab.nn.transformer import Block, Stack
 from jaxlab.parallel import layout, pipeline
 from jaxlab.parallel.mesh import make_mesh
+from jaxlab.tasks.language_model import LanguageModel
 
 ROWS, TIME, WIDTH, LAYERS = 16, 4, 6, 4
 
@@ -322,6 +323,16 @@ def test_optimizers_that_go_by_matrices_see_those_of_each_layer(name, float64):
             jax.device_put(params, where), jax.device_put(state, where_state)
         )
     assert_same(jax.device_get(found), jax.device_get(wanted))
+
+
+def test_a_language_model_is_trained_in_stages():
+    model = gpt.make({'vocabulary': 16, 'length': 4}, layers=2, width=8, heads=2, scan=True)
+    task, rows = LanguageModel(model), jnp.zeros((8, 4), int)
+    batch = {'tokens': rows, 'targets': rows, 'positions': rows, 'segments': rows + 1, 'mask': jnp.ones((8, 4))}
+    with jax.set_mesh(make_mesh(dict(stage=2))):
+        params = layout.unbox(jax.eval_shape(task.init, jax.random.key(0), batch)[0])
+        program = str(jax.make_jaxpr(task.loss)(params, {}, batch, jax.random.key(1)))
+    assert 'ppermute' in program, 'its loss asks to see into layers, and so goes without a pipeline'
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
