@@ -223,8 +223,8 @@ def _of_layer(routing: Routing, mask: jax.Array) -> tuple[jax.Array, jax.Array, 
     whole = mask.sum(-1, keepdims=True)  # [b 1]
     _, experts = choose(logits, k)
     chosen = jax.nn.one_hot(experts, e, dtype=logits.dtype).sum(-2)  # [… b t e]
-    share = jnp.einsum('...te,...t->...e', chosen, mask) / (k * jnp.where(whole > 0, whole, 1))
-    probability = jnp.einsum('...te,...t->...e', jax.nn.softmax(logits), mask)  # times the row's count
+    share = (chosen * mask[..., None]).sum(-2) / (k * jnp.where(whole > 0, whole, 1))  # [… b e]
+    probability = (jax.nn.softmax(logits) * mask[..., None]).sum(-2)  # times the row's count
     z = jnp.square(jax.nn.logsumexp(logits, axis=-1))
     dropped = (~kept).mean(-1, dtype=logits.dtype)
     return e * jnp.sum(share * probability), jnp.sum(z * mask), jnp.sum(dropped * mask)

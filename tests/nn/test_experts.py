@@ -64,7 +64,7 @@ def by_hand(x, params, chosen, places):
 def test_each_token_goes_through_its_experts_while_there_are_places(chosen, capacity_factor, places, float64):
     x, params = drawn()
     layer = make(chosen, capacity_factor)
-    y, told = jax.jit(lambda params: layer.apply({'params': params}, x, True, mutable=[ROUTING]))(params)
+    y, told = jax.jit(lambda params, x: layer.apply({'params': params}, x, True, mutable=[ROUTING]))(params, x)
     wanted, _, kept = by_hand(x, params, chosen, places)
     np.testing.assert_allclose(y, wanted, rtol=1e-12, atol=1e-12)
     (routing,) = told[ROUTING]['told']
