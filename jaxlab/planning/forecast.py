@@ -101,8 +101,8 @@ def of(config: ConfigDict, topology: str = '', whole: bool = False) -> Forecast:
     seconds, step = dict.fromkeys(('compute', 'memory', 'links'), math.nan), math.nan
     if chip and peak:
         along = partial(roofline.bandwidth_along, mesh, chip=chip)
-        found = roofline.times(work.flops, work.traffic, by_axes, peak, chip, along)
-        seconds = {'compute': found.compute, 'memory': found.memory, 'links': sum(found.links.values())}
+        found = roofline.times(work.flops, work.kernel_flops, work.traffic, by_axes, peak, chip, along)
+        seconds = {'compute': found.compute + found.kernels, 'memory': found.memory, 'links': sum(found.links.values())}
         step = found.step(again=config.model.get('remat', 'none') not in ('none', 'dots', 'offload'))
     return Forecast(
         kind=device.device_kind,

@@ -1,6 +1,6 @@
 """How long a step takes at least, by what its chips can do: the roofline (Williams et al. 2009), with links.
 
-    compute   products / (peak · efficiency)
+    compute   products / (peak · efficiency), and those of attention's kernels / (peak · kernels)
     memory    traffic / bandwidth
     links     bytes sent / bandwidth of the links that can be used
 
@@ -23,12 +23,14 @@ class Constants:
     """What no data sheet says."""
 
     efficiency: float  # the share of the peak that large matrix products reach
-    exposed: float  # the share of the time of links that is waited for
+    kernels: float  # the same of kernels of attention, which are busy with exponentials as well; assumed, not fitted
+    exposed: float  # the share of the time of links that is waited for; above 1, links reach less than their rate
     exposed_again: float  # the same where activations are computed again
     straggle: float = 0.0  # by how much each doubling of the slices lengthens a step
 
 
-FITTED = Constants(efficiency=0.85, exposed=1.0, exposed_again=0.4, straggle=0.02)
+KERNELS = 0.3
+FITTED = Constants(efficiency=0.93, kernels=KERNELS, exposed=1.6, exposed_again=1.0, straggle=0.032)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Times:
     """Seconds that a step would take if one thing alone took time; nan: not known of this chip."""
 
     compute: float
+    kernels: float
     memory: float
     links: Mapping[tuple[str, ...], float]  # by the mesh axes that the devices of a group differ in
 
@@ -43,19 +46,20 @@ class Times:
         """Returns the seconds that a step is expected to take; `again`: whether activations are computed again."""
         exposed = constants.exposed_again if again else constants.exposed
         links = sum(self.links.values())
-        busy = max(self.compute / constants.efficiency, self.memory)
+        busy = max(self.compute / constants.efficiency + self.kernels / constants.kernels, self.memory)
         seconds = max(busy, (1 - exposed) * links) + exposed * links
         return seconds * (1 + constants.straggle * math.log2(slices))
 
     @property
     def bound(self) -> str:
         """Returns which of the three takes longest: 'compute', 'memory' or 'links'."""
-        all_three = {'compute': self.compute, 'memory': self.memory, 'links': sum(self.links.values())}
+        all_three = {'compute': self.compute + self.kernels, 'memory': self.memory, 'links': sum(self.links.values())}
         return max(all_three, key=lambda name: all_three[name])
 
 
 def times(
     flops: float,
+    kernel_flops: float,
     traffic: float,
     sent: Mapping[tuple[str, ...], float],
     peak: float,
@@ -65,14 +69,15 @@ def times(
     """Returns the times of a step on one chip.
 
     Args:
-      flops, traffic: of one chip.
+      flops, kernel_flops, traffic: of one chip; the second are some of the first.
       sent: bytes that it sends, by mesh axes.
       peak: FLOPs/s of one chip; 0: not known.
       chip: what is published of it.
       links: mesh axes -> bytes/s that a chip can send along them.
     """
     return Times(
-        flops / peak if peak else math.nan,
+        (flops - kernel_flops) / peak if peak else math.nan,
+        kernel_flops / peak if peak else math.nan,
         traffic / chip.bandwidth,
         {axes: count / links(axes) for axes, count in sent.items()},
     )

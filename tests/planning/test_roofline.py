@@ -11,7 +11,7 @@ from jaxlab.planning import chips, roofline
 from jaxlab.planning.roofline import Constants, Times
 
 V5E = chips.find('TPU v5 lite')
-EXACT = Constants(efficiency=0.5, exposed=0.25, exposed_again=0.0)
+EXACT = Constants(efficiency=0.5, kernels=0.25, exposed=0.25, exposed_again=0.0)
 
 
 def test_chips():
@@ -29,10 +29,12 @@ def test_chips():
 
 
 def test_times():
-    found = roofline.times(197e12, 819e9, {('fsdp',): 50e9, ('tensor',): 100e9}, 197e12, V5E, lambda axes: 50e9)
-    assert (found.compute, found.memory) == (1, 1)
+    found = roofline.times(
+        2 * 197e12, 197e12, 819e9, {('fsdp',): 50e9, ('tensor',): 100e9}, 197e12, V5E, lambda axes: 50e9
+    )
+    assert (found.compute, found.kernels, found.memory) == (1, 1, 1)
     assert found.links == {('fsdp',): 1, ('tensor',): 2} and found.bound == 'links'
-    assert math.isnan(roofline.times(1, 1, {}, 0, V5E, None).compute)
+    assert math.isnan(roofline.times(1, 0, 1, {}, 0, V5E, None).compute)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +49,16 @@ def test_times():
     ],
 )
 def test_a_step(compute, memory, links, again, seconds):
-    assert Times(compute, memory, links).step(again, EXACT) == seconds
+    assert Times(compute, 0, memory, links).step(again, EXACT) == seconds
+
+
+def test_kernels_are_slower():
+    assert Times(1, 1, 0, {}).step(False, EXACT) == 2 + 4
 
 
 def test_slices_wait_for_the_slowest():
-    constants = Constants(efficiency=1.0, exposed=1.0, exposed_again=1.0, straggle=0.1)
-    assert Times(1, 0, {}).step(False, constants, slices=4) == pytest.approx(1.2)
+    constants = Constants(efficiency=1.0, kernels=1.0, exposed=1.0, exposed_again=1.0, straggle=0.1)
+    assert Times(1, 0, 0, {}).step(False, constants, slices=4) == pytest.approx(1.2)
 
 
 def test_links_of_a_torus():
