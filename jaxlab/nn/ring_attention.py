@@ -25,6 +25,7 @@ from jaxlab.errors import UserError
 from jaxlab.parallel.layout import splits
 
 AXIS = 'context'
+ALONG = PartitionSpec(None, AXIS)  # of rows [b t …]
 RING = ('ring_mean', 'ring_sum')  # what the backward pass needs of the forward one, as policies call it
 LONGEST_TILE = 512  # queries whose scores exist at a time
 
@@ -86,27 +87,23 @@ def ring_order(*rows: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(row.reshape(len(row), 2 * size, -1)[:, chunks].reshape(len(row), -1) for row in rows)
 
     # Every device has whole rows of these, which are small, and takes its part.
-    return jax.shard_map(
-        part, in_specs=PartitionSpec(), out_specs=PartitionSpec(None, AXIS), axis_names={AXIS}, check_vma=False
-    )(*rows)
+    return _on_each(part, PartitionSpec(), ALONG)(*rows)
 
 
 def row_order(x: jax.Array) -> jax.Array:
     """Returns [b t d], in the order of `ring_order`, in the order of the row: each device sends away two chunks."""
-    size = splits('length')
-    if size == 1:
-        return x
-    along = PartitionSpec(None, AXIS)
-    return jax.shard_map(_to_row_order, in_specs=along, out_specs=along, axis_names={AXIS}, check_vma=False)(x)
+    return x if splits('length') == 1 else _on_each(_to_row_order, ALONG, ALONG)(x)
 
 
 def back_in_ring_order(x: jax.Array) -> jax.Array:
     """Undoes `row_order`."""
-    size = splits('length')
-    if size == 1:
-        return x
-    along = PartitionSpec(None, AXIS)
-    return jax.shard_map(_to_ring_order, in_specs=along, out_specs=along, axis_names={AXIS}, check_vma=False)(x)
+    return x if splits('length') == 1 else _on_each(_to_ring_order, ALONG, ALONG)(x)
+
+
+def _on_each(function: Callable[..., Any], given: Any, found: Any) -> Callable[..., Any]:
+    """Returns `function` of each device's part along the ring; all other mesh axes stay with XLA's partitioner, which
+    is why it is compiled even where nothing else is: JAX runs no such region operation by operation."""
+    return jax.jit(jax.shard_map(function, in_specs=given, out_specs=found, axis_names={AXIS}, check_vma=False))
 
 
 def _to_row_order(x: jax.Array) -> jax.Array:
@@ -192,12 +189,8 @@ def ring_attention(q: jax.Array, k: jax.Array, v: jax.Array, sight: Sight, causa
     """
     if AXIS in jax.sharding.get_abstract_mesh().manual_axes:  # two regions, one in another, have no gradient
         return _of_part(q, k, v, sight, causal=causal)
-    along = PartitionSpec(None, None, AXIS)
-    rows = PartitionSpec(None, AXIS)
-    run = partial(_of_part, causal=causal)
-    return jax.shard_map(
-        run, in_specs=(along, along, along, rows), out_specs=along, axis_names={AXIS}, check_vma=False
-    )(q, k, v, sight)
+    heads = PartitionSpec(None, None, AXIS)
+    return _on_each(partial(_of_part, causal=causal), (heads, heads, heads, ALONG), heads)(q, k, v, sight)
 
 
 def _of_part(q: jax.Array, k: jax.Array, v: jax.Array, sight: Sight, *, causal: bool) -> jax.Array:
