@@ -29,7 +29,7 @@ def main() -> int:
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         seconds = time.monotonic() - begin
         load = round(os.getloadavg()[0], 1)
-        found[name] = {'seconds': round(seconds, 1), 'load': load, **json.loads(said.splitlines()[-1])}
+        found[name] = {'command_seconds': round(seconds, 1), 'load': load, **json.loads(said.splitlines()[-1])}
         print(name, f'{seconds:.1f} s', flush=True)
     record.write('plan_pods', found)
     return 0
