@@ -2,10 +2,11 @@
 
     python launch/bench/plan_pods.py
 
-The seconds are those of the whole command, on a machine that does nothing else.
+The seconds are those of the whole command. What else the machine did meanwhile is in `load`, of its cores.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,7 +28,8 @@ def main() -> int:
         command = [sys.executable, '-m', 'jaxlab.main', 'plan', *given, '--json']
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         seconds = time.monotonic() - begin
-        found[name] = {'seconds': round(seconds, 1), **json.loads(said.splitlines()[-1])}
+        load = round(os.getloadavg()[0], 1)
+        found[name] = {'command_seconds': round(seconds, 1), 'load': load, **json.loads(said.splitlines()[-1])}
         print(name, f'{seconds:.1f} s', flush=True)
     record.write('plan_pods', found)
     return 0

@@ -74,3 +74,19 @@ def test_mistakes(monkeypatch, capfd):
 def test_a_topology_that_nobody_knows():
     text = message(drawing.topology, 'v5e:17x99')
     assert '--topology=v5e:17x99: libtpu knows no such topology' in text and 'v5e:16x16' in text
+
+
+@needs_libtpu
+@pytest.mark.slow
+def test_a_topology(capfd):
+    """A small decoder for eight chips of a v5e: bfloat16, the TPU's own attention, and times, with no data read."""
+    sizes = {'layers': 2, 'width': 256, 'heads': 2, 'vocabulary': 1024, 'scan': 'true', 'vocabulary_multiple': 8}
+    given = [*TINY, '--topology=v5e:2x4', '--config.mesh.fsdp=8', '--config.data.length=512', '--json']
+    given += [f'--config.model.{name}={value}' for name, value in sizes.items()]
+    assert jaxlab.main.main(given) == 0
+    found = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (found['kind'], found['devices'], found['tokens']) == ('TPU v5 lite', 8, 8 * 512)
+    assert found['limit'] == 15.75 * 2**30 and found['fits'] and found['temporaries'] > 0
+    assert found['kernel_flops'] == 2 * 14 * 2 * 512 * 512 * 128  # layers · products · heads · …, of one row a chip
+    assert 1 < 8 * found['program_flops'] / found['model_flops'] < 1.6
+    assert found['step'] > max(found['seconds'].values()) > 0 and 0 < found['mfu'] < 1
