@@ -1,5 +1,6 @@
 """config.deterministic: its flags are set before a device starts, the user's own stay, and a CPU needs none."""
 
+import importlib
 import json
 import os
 
@@ -10,7 +11,6 @@ import jaxlab
 import jaxlab.main
 import jaxlab.race
 from jaxlab import config_text, determinism, replay
-from jaxlab.parallel import layout
 from jaxlab.train import train
 from tests.experiments import TRANSFORMER, message, run, tiny, transformer, write_corpus, write_run
 
@@ -81,7 +81,10 @@ def test_it_is_asked_before_a_device_starts(verb, tmp_path, monkeypatch):
     for name in ('devices', 'default_backend', 'process_index', 'device_count'):
         monkeypatch.setattr(jax, name, lambda *a: pytest.fail('a device has started'))
     monkeypatch.setattr(jaxlab.race, 'race', lambda *a: pytest.fail('a device may have started'))
-    monkeypatch.setattr(layout, 'make_mesh', lambda *a: pytest.fail('a device has started'))
+    for module in ('train', 'experiment', 'replay'):
+        monkeypatch.setattr(
+            importlib.import_module(f'jaxlab.{module}'), 'make_mesh', lambda *a: pytest.fail('a device has started')
+        )
     monkeypatch.setattr(determinism, 'switch', switch)
     with pytest.raises(Asked):
         if verb == 'train':

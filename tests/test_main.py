@@ -124,7 +124,10 @@ def test_mistakes(arguments, answer, capfd, tmp_path, compiled):
         (['--config.optimizer.learning_rate=-1'], 'config.optimizer: learning_rate=-1.0'),
         (['--config.optimizer.schedule.warmup=-1'], 'config.optimizer.schedule: warmup=-1'),
         (['--config.precision.compute=float23'], 'Did you mean "float32"?'),
-        (['--config.mesh.data=1', '--config.mesh.stage=8'], 'config.mesh.stage=8: nothing'),
+        (
+            ['--config.mesh.data=1', '--config.mesh.stage=8'],
+            'stages share out the layers of a scanned stack',
+        ),
         (['--config.mesh.data=1', '--config.mesh.tensor=8', '--config.model.heads=4'], 'cannot be split'),
     ],
 )

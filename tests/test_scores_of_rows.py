@@ -335,6 +335,7 @@ import numpy as np
 
 from jaxlab.evaluation import make_evaluate
 from jaxlab.parallel import layout
+from jaxlab.parallel.mesh import make_mesh
 from tests.test_scores_of_rows import Order, Says
 
 mesh = make_mesh({'data': 2})

@@ -26,7 +26,7 @@ from tests.test_parallel import CONSTANT, MESHES
 
 ROWS, LENGTH, STEPS = 16, 12, 3
 INFO = {'vocabulary': 48, 'length': LENGTH, 'classes': 5, 'types': 2}
-TINY = dict(layers=1, width=16, heads=8, dropout=0.0, init_scale=0.3)
+TINY = dict(layers=2, scan=True, width=16, heads=8, dropout=0.0, init_scale=0.3)
 
 
 @functools.cache

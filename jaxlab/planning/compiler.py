@@ -7,20 +7,20 @@ what then follows, the making of machine code, takes ten times as long and decid
 python -m jaxlab.planning.compiler FOLDER      that process: it reads FOLDER/order, and writes FOLDER/answer
 """
 
-import pickle
+import json
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from jaxlab import blueprint
+from jaxlab import blueprint, config_text
 from jaxlab.errors import UserError
 from jaxlab.parallel import target
 from jaxlab.planning import buffers, drawing
@@ -63,7 +63,9 @@ def elsewhere(config: ConfigDict, topology: str, whole: bool = False) -> Compile
     """
     with tempfile.TemporaryDirectory() as name:
         folder, begin = Path(name), time.monotonic()
-        (folder / ORDER).write_bytes(pickle.dumps((config, topology)))
+        own = [package for _, package in config_text.outside(config)]  # which are imported here already
+        order = {'config': config_text.to_json(config), 'allow_import': own, 'topology': topology}
+        (folder / ORDER).write_text(json.dumps(order), 'utf-8')
         command = [sys.executable, '-m', 'jaxlab.planning.compiler', name]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
@@ -75,7 +77,9 @@ def elsewhere(config: ConfigDict, topology: str, whole: bool = False) -> Compile
         finally:
             process.kill()
         seconds = time.monotonic() - begin
-        stats, reason = pickle.loads((folder / ANSWER).read_bytes()) if (folder / ANSWER).exists() else (None, '')
+        answer = folder / ANSWER
+        told: dict[str, Any] = json.loads(answer.read_text('utf-8')) if answer.exists() else {}
+        stats, reason = Stats(**told['stats']) if told.get('stats') else None, told.get('reason', '')
         dump = buffers.read(folder)
     if dump is None:
         reason = reason or (said.strip().splitlines() or ['?'])[-1]
@@ -110,15 +114,17 @@ def _compile(drawn: drawing.Drawn, folder: Path) -> Any:
 
 def main(folder: Path) -> None:
     """Compiles what is ordered in a folder."""
-    config, topology = pickle.loads((folder / ORDER).read_bytes())
-    drawn = drawing.draw(config, drawing.topology(topology))
-    stats, reason = None, ''
+    order = json.loads((folder / ORDER).read_text('utf-8'))
+    config = config_text.from_json(order['config'], order['allow_import'])
+    drawn = drawing.draw(config, drawing.topology(order['topology']))
+    stats: dict[str, int] = {}
+    reason = ''
     try:
         found = _compile(drawn, folder).memory_analysis()
-        stats = Stats(*(getattr(found, name) for name in Stats.__dataclass_fields__))
+        stats = asdict(Stats(*(getattr(found, name) for name in Stats.__dataclass_fields__)))
     except jax.errors.JaxRuntimeError as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), '')
-    (folder / ANSWER).write_bytes(pickle.dumps((stats, reason)))
+    (folder / ANSWER).write_text(json.dumps({'stats': stats, 'reason': reason}), 'utf-8')
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,4 @@ class Stats:
 
 
 if __name__ == '__main__':
-    from jaxlab.planning import compiler  # so that what is pickled has a name that others can import
-
-    compiler.main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]))
