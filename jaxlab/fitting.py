@@ -46,7 +46,7 @@ def estimate(plan: Blueprint, config: ConfigDict, info: Mapping[str, Any], batch
         whole = config.copy_and_resolve_references()
         whole.model.remat = 'none'
         everything = _kept(_drawn(whole, info, batch), whole, batch)
-        kept = kept + everything // config.model.layers if _computes_again(config) else everything
+        kept = kept + everything // config.model.get('layers', 1) if _computes_again(config) else everything
     state = memory.of_tree(plan.abstract, plan.shardings) + memory.of_tree(plan.frozen.abstract, plan.frozen.shardings)
     # Of several micro-batches the gradients so far lie beside the newest.
     gradients = memory.of_tree(plan.abstract.params, plan.shardings.params) * min(config.accumulate, 2)
@@ -55,7 +55,7 @@ def estimate(plan: Blueprint, config: ConfigDict, info: Mapping[str, Any], batch
 
 
 def _computes_again(config: ConfigDict) -> bool:
-    return config.model.scan or jax.default_backend() != 'cpu'
+    return config.model.get('scan', False) or jax.default_backend() != 'cpu'
 
 
 def _drawn(config: ConfigDict, info: Mapping[str, Any], batch: Rows) -> Blueprint:
