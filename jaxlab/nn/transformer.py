@@ -108,8 +108,8 @@ class Stack(nn.Module):
       is the cheaper one to compute again for what it keeps; 'full': all but the block's input. 'offload': as 'dots',
       but the host keeps them: for deep models whose host has the memory, and is near.
     micro_batches: where the mesh has stages, and the stack is scanned: into how many parts they cut the rows in
-      training; see `pipeline.check`. With a cache, or where somebody looks into the layers, as the losses of routers do,
-      each of them is gathered from its stage, and there is no pipeline.
+      training; see `pipeline.check`. With a cache, or where somebody looks into the layers, as the losses of routers
+      do, each of them is gathered from its stage, and there is no pipeline.
     """
 
     block: Callable[..., nn.Module]
