@@ -13,6 +13,7 @@ PROGRAMS = ROOT / '.pytest_cache/programs'
 # Before anything imports JAX. Compiling takes most of the time of a test, so it is not asked for the fastest program,
 # and programs are kept. One is found again by its own text and every setting, so new code never meets an old program.
 FLAGS = ['--xla_force_host_platform_device_count=8', '--xla_backend_optimization_level=0']
+FLAGS += ['--xla_cpu_enable_concurrency_optimized_scheduler=false']  # see SIMULATED in jaxlab/parallel/flags.py
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['JAXLAB_LANG'] = 'en'  # whatever the locale of the machine
 os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *FLAGS])

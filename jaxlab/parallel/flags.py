@@ -52,14 +52,23 @@ TPU = {
 # None: no flag was shown to be faster than what XLA does by itself. What costs time on a CPU is in jaxlab/allocator.py.
 CPU: dict[str, str] = {}
 
+# For several devices that one CPU plays, which is about no speed. A program that comes out of the compilation cache has
+# lost the order of collectives that do not wait for each other (jaxlib 0.10.2): some devices then begin with one and
+# some with another, and all wait for good, which XLA ends after 40 s. Without this scheduler there is one order.
+SIMULATED = {'--xla_cpu_enable_concurrency_optimized_scheduler': 'false'}
+DEVICES = 'xla_force_host_platform_device_count'
+
 VARIABLES = {'gpu': ('XLA_FLAGS', GPU), 'tpu': ('LIBTPU_INIT_ARGS', TPU), 'cpu': ('XLA_FLAGS', CPU)}
 _set: list[str] = []  # by this process
 
 
 def switch() -> None:
     """Sets what is for the kind of device that JAX will start; to be called before it does."""
-    variable, flags = VARIABLES.get(kind(), ('XLA_FLAGS', {}))
+    here = kind()
+    variable, flags = VARIABLES.get(here, ('XLA_FLAGS', {}))
     _set.extend(add(flags, variable))
+    if here == 'cpu' and DEVICES in os.environ.get('XLA_FLAGS', ''):
+        add(SIMULATED)
 
 
 def told() -> str:

@@ -37,7 +37,7 @@ def text(all_of_them):
 
 
 def test_xla_knows_each_of_them():
-    assert starts(START, XLA_FLAGS=text(flags.GPU | flags.CPU))
+    assert starts(START, XLA_FLAGS=text(flags.GPU | flags.CPU | flags.SIMULATED))
     assert not starts(START, XLA_FLAGS=text(flags.GPU | {'--xla_gpu_enable_haste': 'true'}))
 
 
@@ -110,6 +110,17 @@ def test_each_kind_has_its_own_and_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv('JAX_PLATFORMS', 'tpu')
     flags.switch()
     assert os.environ['LIBTPU_INIT_ARGS'] == text(flags.TPU)
+
+
+def test_devices_that_a_cpu_plays_have_one_order_of_collectives(monkeypatch):
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+    monkeypatch.setenv('XLA_FLAGS', '--xla_force_host_platform_device_count=2')
+    flags.switch()
+    assert os.environ['XLA_FLAGS'].endswith(text(flags.SIMULATED)) and flags.told() == ''
+    monkeypatch.setenv('JAX_PLATFORMS', 'cuda')
+    monkeypatch.setenv('XLA_FLAGS', '--xla_force_host_platform_device_count=2')
+    flags.switch()
+    assert text(flags.SIMULATED) not in os.environ['XLA_FLAGS']
 
 
 def test_they_are_set_before_a_verb_runs(monkeypatch):
