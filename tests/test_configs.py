@@ -38,7 +38,8 @@ def shapes(size: str, batch_size: int = 2):
 @pytest.mark.parametrize('size', PUBLISHED)
 def test_published_sizes_have_the_published_parameters(size):
     config, params, _ = shapes(size)
-    padding = -VOCABULARY[size.split('_')[0]] % config.model.vocabulary_multiple * config.model.width
+    tables = 1 if config.model.tied else 2
+    padding = -VOCABULARY[size.split('_')[0]] % config.model.vocabulary_multiple * config.model.width * tables
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) - padding == PUBLISHED[size]
 
 

@@ -89,6 +89,7 @@ class Small(nn.Module):
     """What follows each token, from that token alone, by experts."""
 
     takes = ('tokens', 'positions', 'segments')
+    experts: int = 4  # a task listens to the routers of a model that says it has some
     capacity_factor: float = 1.0
 
     @nn.compact
