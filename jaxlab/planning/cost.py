@@ -4,6 +4,7 @@ All of it is counted in the optimized program, and what stands in a loop as ofte
 `cost_analysis` counts the body of a loop once.)
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -129,15 +130,12 @@ class _Counter:
 
     def _collective(self, kind: str, one: Instruction, parent: Computation) -> Cost:
         size = sum(shape.bytes for shape in _operands(one, parent))
-        devices = 1
-        for number in self.mesh.values():
-            devices *= number
         if kind == 'collective-permute':
             pairs = [pair for pair in hlo.pairs(one.text) if pair[0] != pair[1]]
             axes = {axis for pair in pairs for axis in hlo.axes_of(pair, self.mesh)}
             found, members = tuple(axis for axis in self.mesh if axis in axes), 2
         else:
-            group = next(iter(hlo.groups(one.text)), list(range(devices)))
+            group = next(iter(hlo.groups(one.text)), list(range(math.prod(self.mesh.values()))))
             found, members = hlo.axes_of(group, self.mesh), len(group)
         if members == 1 or not found:
             return Cost()
@@ -188,7 +186,7 @@ def _in_memory(shapes: tuple[Shape, ...]) -> float:
 def _read(parameter: Instruction, inside: Computation, most: float) -> float:
     """Returns how much of a fusion's operand is read: of one that is only sliced, the slices."""
     total = 0.0
-    for user in inside.users(parameter.name):
+    for user in inside.users.get(parameter.name, ()):
         if user.opcode in SLICES and user.operands[0] == parameter.name:
             total += sum(shape.bytes for shape in user.shapes)
         elif user.opcode == 'dynamic-update-slice' and user.operands[0] == parameter.name:
@@ -219,10 +217,7 @@ def _written(one: Instruction, inside: Computation) -> float:
 
 
 def _of_dot(left: Shape, out: Shape, contracted: str) -> float:
-    inner = 1
-    for axis in contracted.split(','):
-        inner *= left.dims[int(axis)] if axis else 1
-    return 2.0 * out.size * inner
+    return 2.0 * out.size * math.prod(left.dims[int(axis)] for axis in contracted.split(',') if axis)
 
 
 def _of_convolution(one: Instruction, left: Shape, right: Shape) -> float:

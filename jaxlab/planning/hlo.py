@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 ENTRY = ''  # the name under which `parse` gives the computation that a program begins with
 
@@ -66,21 +67,18 @@ class Computation:
     instructions: list[Instruction] = field(default_factory=list)
     root: str = ''
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, Instruction]:
-        if '_by_name' not in self.__dict__:
-            self.__dict__['_by_name'] = {one.name: one for one in self.instructions}
-        return self.__dict__['_by_name']
+        return {one.name: one for one in self.instructions}
 
-    def users(self, name: str) -> Iterator[Instruction]:
-        """Yields the instructions that an instruction is an operand of."""
-        if '_users' not in self.__dict__:
-            users: dict[str, list[Instruction]] = {}
-            for one in self.instructions:
-                for operand in dict.fromkeys(one.operands):
-                    users.setdefault(operand, []).append(one)
-            self.__dict__['_users'] = users
-        yield from self.__dict__['_users'].get(name, ())
+    @cached_property
+    def users(self) -> dict[str, list[Instruction]]:
+        """By the name of an instruction, those that it is an operand of."""
+        found: dict[str, list[Instruction]] = {}
+        for one in self.instructions:
+            for operand in dict.fromkeys(one.operands):
+                found.setdefault(operand, []).append(one)
+        return found
 
 
 HANDS_ON = ('copy', 'copy-start', 'copy-done', 'bitcast', 'convert')

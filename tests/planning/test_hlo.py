@@ -51,7 +51,7 @@ def test_instructions():
         'jit(f)/kernel',
     )  # attributes of several lines are read over
     assert entry.by_name['x.1'].shapes[0].space == 1
-    assert [one.name for one in entry.users('x.1')] == ['begin', 'kernel']
+    assert [one.name for one in entry.users['x.1']] == ['begin', 'kernel']
 
 
 def test_a_loop_whose_turns_nobody_says():
