@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 GB, GIB = 1e9, 1 << 30
-RESERVED = 258 << 20  # what libtpu 0.0.52 says of a v5e
+RESERVED = 258 << 20  # what libtpu 0.0.42 says of a v5e
 
 
 @dataclass(frozen=True)
