@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -13,6 +14,8 @@ PROGRAMS = ROOT / '.pytest_cache/programs'
 # Before anything imports JAX. Compiling takes most of the time of a test, so it is not asked for the fastest program,
 # and programs are kept. One is found again by its own text and every setting, so new code never meets an old program.
 FLAGS = ['--xla_force_host_platform_device_count=8', '--xla_backend_optimization_level=0']
+if version('jaxlib') < '0.11':  # which ends at a flag that it does not know
+    FLAGS += ['--xla_cpu_use_fusion_emitters=false']  # the older ones make a program in half the time
 FLAGS += ['--xla_cpu_enable_concurrency_optimized_scheduler=false']  # see SIMULATED in jaxlab/parallel/flags.py
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['JAXLAB_LANG'] = 'en'  # whatever the locale of the machine
