@@ -33,8 +33,10 @@ def kept(key: jax.Array, share: jax.Array | float, shape: tuple[int, ...]) -> ja
     b, *rest = shape
     if rest:
         rest[0] *= place.parts_of_time
-    whole = jax.random.bernoulli(key, share, (b * place.micro_batches, *rest))
+    whole = jax.random.bernoulli(key, share, (b * place.parts_of_rows * place.micro_batches, *rest))
     found = pipeline.cut(whole, place.micro_batches)[place.micro_batch]
+    if place.parts_of_rows > 1:
+        found = jax.lax.dynamic_slice_in_dim(found, jax.lax.axis_index(pipeline.EXPERT) * b, b)
     if place.parts_of_time > 1 and rest:
         start = jax.lax.axis_index(pipeline.CONTEXT) * shape[1]
         found = jax.lax.dynamic_slice_in_dim(found, start, shape[1], axis=1)

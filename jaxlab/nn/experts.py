@@ -7,7 +7,7 @@ some of the experts: tokens travel there and back by two all-to-alls.
 """
 
 # b batch, r rows of it on one device, t time, d width, e experts, k of them for each token, c places in each for a row,
-# l layers of a scanned stack
+# l layers of a scanned stack, n devices that share out experts
 
 import math
 from collections.abc import Callable
@@ -24,6 +24,7 @@ from jax.sharding import PartitionSpec
 from jaxlab.nn.linear import Linear
 from jaxlab.nn.ring_attention import back_in_ring_order, row_order
 from jaxlab.parallel import layout
+from jaxlab.parallel.pipeline import EXPERT, exchanged
 
 ROUTING = 'routing'  # the collection of what `losses` and `dropped` are made of
 
@@ -87,8 +88,12 @@ class Experts(nn.Module):
 
         mesh = jax.sharding.get_abstract_mesh()
         axes = layout.batch_axes(mesh)
-        mix = partial(mixture, apply, chosen=self.chosen, places=places, over='expert' if 'expert' in axes else '')
-        if axes:  # rows are looked at where they are, and experts used where they live
+        mix = partial(mixture, apply, chosen=self.chosen, places=places)
+        if EXPERT in mesh.manual_axes:  # in a pipeline
+            mix = partial(mix, swap=partial(exchanged, axis=EXPERT))
+        elif axes:  # rows are looked at where they are, and experts used where they live
+            if EXPERT in axes:
+                mix = partial(mix, swap=partial(jax.lax.all_to_all, axis_name=EXPERT, split_axis=0, concat_axis=0))
             name = '/'.join((*self.path, 'experts'))
             shares = layout.spec(('experts',), (self.experts,), layout.free_sizes(mesh), of=name)
             rows = PartitionSpec(axes)
@@ -107,7 +112,7 @@ def mixture(
     *,
     chosen: int,
     places: int,
-    over: str = '',
+    swap: Callable[[jax.Array], jax.Array] | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the sum of what the chosen experts make of each token [r t d], and which had a place for it [r t k].
 
@@ -118,7 +123,8 @@ def mixture(
       logits: [r t e], of the router.
       chosen: k.
       places: c.
-      over: the mesh axis that shares out experts, inside a `shard_map`; '': all are here.
+      swap: where experts are shared out, inside a `shard_map`: hands part k of [n ...] to the device that has part k of
+        them, and gets a part of every device. None: all are here.
     """
     r, t, d = x.shape
     e = logits.shape[-1]
@@ -131,11 +137,14 @@ def mixture(
 
     owner = jax.vmap(owners)(slots)
     seated = jax.vmap(pick)(x, owner // chosen, slots).reshape(r, e, places, d)
-    if over:  # each device keeps its rows' places in its own experts, and gives the others away
-        seated = jax.lax.all_to_all(seated, over, split_axis=1, concat_axis=0, tiled=True)
+    if swap:  # each device keeps its rows' places in its own experts, and gives the others away
+        here = len(jax.tree.leaves(params)[0])
+        seated = swap(jnp.moveaxis(seated.reshape(r, e // here, here, places, d), 1, 0))  # [n r e/n c d]
+        seated = jnp.moveaxis(seated, 0, 1).reshape(-1, here, places, d)
     made = jax.vmap(apply, in_axes=(0, 1), out_axes=1)(params, seated)
-    if over:
-        made = jax.lax.all_to_all(made, over, split_axis=0, concat_axis=1, tiled=True)
+    if swap:
+        made = swap(jnp.moveaxis(made.reshape(r, -1, here, places, d), 1, 0))
+        made = jnp.moveaxis(made, 0, 1)
     made = jax.vmap(pick)(made.reshape(r, e * places, d), slots.reshape(r, -1), owner[..., None])
     y = (weights[..., None] * made.reshape(r, t, chosen, d)).sum(2)
     return y.astype(x.dtype), slots < e * places

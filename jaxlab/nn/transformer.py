@@ -9,8 +9,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.core.scope import LazyRng, is_filter_empty
+from flax.core.scope import LazyRng, is_filter_empty, subtract_filters
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import PartitionSpec
 
 from jaxlab.nn.attention import QUERY_KEY_VALUE, WEIGHTS, KeysValues, Mask
 from jaxlab.nn.dropout import Dropout
@@ -18,7 +19,7 @@ from jaxlab.nn.experts import ROUTING
 from jaxlab.nn.ring_attention import RING, Sight
 from jaxlab.nn.stochastic_depth import StochasticDepth, rates
 from jaxlab.parallel import pipeline
-from jaxlab.parallel.layout import constrain, unbox
+from jaxlab.parallel.layout import constrain, path_name, splits, unbox
 
 ATTENDED = 'attended'  # what attention adds to the residual stream, as policies call it
 
@@ -91,9 +92,9 @@ class Block(nn.Module):
         return in_parts(after(x + dropout(h))), keys_values
 
 
-def listened_to(module: nn.Module) -> bool:
-    """Whether what a module does inside may be wanted outside, since a collection is mutable."""
-    return module.scope is not None and not is_filter_empty(module.scope.mutable)
+def listened_to(module: nn.Module, besides: str) -> bool:
+    """Whether what a module does inside may be wanted outside, since a collection is mutable that is not `besides`."""
+    return module.scope is not None and not is_filter_empty(subtract_filters(module.scope.mutable, besides))
 
 
 class Stack(nn.Module):
@@ -108,8 +109,8 @@ class Stack(nn.Module):
       is the cheaper one to compute again for what it keeps; 'full': all but the block's input. 'offload': as 'dots',
       but the host keeps them: for deep models whose host has the memory, and is near.
     micro_batches: where the mesh has stages, and the stack is scanned: into how many parts they cut the rows in
-      training; see `pipeline.check`. With a cache, or where somebody looks into the layers, as the losses of routers
-      do, each of them is gathered from its stage, and there is no pipeline.
+      training; see `pipeline.check`. With a cache, or where somebody looks into the layers, each of them is gathered
+      from its stage, and there is no pipeline; so it is with experts on a mesh of context, who want to see whole rows.
     """
 
     block: Callable[..., nn.Module]
@@ -148,7 +149,7 @@ class Stack(nn.Module):
             if pipeline.stages() > 1 and cache is None:
                 if self.is_initializing():
                     pipeline.check(self.layers, len(x), self.micro_batches)  # of shapes, before anything compiles
-                elif not listened_to(self):
+                elif not listened_to(self, besides=ROUTING) and not self._wants_rows():
                     return self._in_stages(x, positions, mask, train, each), None
             run = nn.scan(
                 run,
@@ -171,6 +172,11 @@ class Stack(nn.Module):
             caches.append(kept)
         return x, None if cache is None else tuple(caches)
 
+    def _wants_rows(self) -> bool:
+        """Whether there are experts, and a ring of devices that have a part of each row."""
+        layers = jax.tree_util.tree_leaves_with_path(self.variables['params']['layers'])
+        return splits('length') > 1 and any(_of_experts(path) for path, _ in layers)
+
     def _in_stages(
         self, x: jax.Array, positions: jax.Array, mask: Mask, train: bool, depth_rates: jax.Array | float
     ) -> jax.Array:
@@ -183,16 +189,30 @@ class Stack(nn.Module):
             layers['key'] = jax.tree.map(partial(jax.random.split, num=self.layers), keys)
         if self.stochastic_depth:
             layers['depth_rate'] = depth_rates
-
+        over_experts, over_stages = PartitionSpec(pipeline.STAGE, pipeline.EXPERT), PartitionSpec(pipeline.STAGE)
+        shares = jax.tree_util.tree_map_with_path(
+            lambda path, _: over_experts if _of_experts(path) else over_stages, layers
+        )
+        asked = [ROUTING] if self.is_mutable_collection(ROUTING) else []
         seen, form = jax.tree.flatten((positions, mask))
 
-        def run(x: jax.Array, layer: dict[str, Any], *seen: jax.Array) -> jax.Array:
+        def run(x: jax.Array, layer: dict[str, Any], *seen: jax.Array) -> tuple[jax.Array, Any]:
             positions, mask = jax.tree.unflatten(form, seen)
             more = (layer['depth_rate'],) if self.stochastic_depth else ()
             rngs = {'dropout': layer['key']} if 'key' in layer else {}
-            return block.apply({'params': layer['params']}, x, positions, mask, None, 0, train, *more, rngs=rngs)[0]
+            given = x, positions, mask, None, 0, train, *more
+            (x, _), told = block.apply({'params': layer['params']}, *given, rngs=rngs, mutable=asked)
+            return x, told
 
         if self.remat != 'none':
             run = jax.checkpoint(run, policy=POLICIES[self.remat], prevent_cse=False)
         wanted = self.micro_batches if train else 0  # of other batches there may be fewer rows
-        return pipeline.pipelined(run, layers, x, *seen, micro_batches=wanted)
+        x, told = pipeline.pipelined(run, layers, x, *seen, micro_batches=wanted, shares=shares)
+        if ROUTING in told:
+            self.sow(ROUTING, 'layers', told[ROUTING])
+        return x
+
+
+def _of_experts(path: Any) -> bool:
+    """Whether a parameter of a block is one of those that its experts have each."""
+    return 'experts' in path_name(path).split('/')

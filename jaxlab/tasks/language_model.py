@@ -46,7 +46,6 @@ class LanguageModel:
             *inputs_of(self.model, batch),
             train=True,
             rngs={'dropout': key},
-            # Where somebody listens, a pipeline does not run: nobody does where the model says of no experts.
             mutable=[experts.ROUTING] if getattr(self.model, 'experts', 0) else [],
         )
         targets, mask, smoothing = batch['targets'], batch['mask'], self.label_smoothing

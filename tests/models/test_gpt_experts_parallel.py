@@ -1,6 +1,7 @@
 """A decoder with experts gives the numbers of one device on every mesh, dropped tokens and the losses of its routers
 among them; and tokens travel to their experts, not experts to their tokens."""
 
+import itertools
 import re
 from functools import partial
 
@@ -43,6 +44,9 @@ MESHES = {
     'fsdp 4, tensor 2': dict(fsdp=4, tensor=2),
     'expert 2, context 2, tensor 2': dict(expert=2, context=2, tensor=2),
     'stage 2, expert 2, data 2': dict(stage=2, expert=2, data=2),
+    'stage 2, expert 2, tensor 2': dict(stage=2, expert=2, tensor=2),
+    'stage 2, expert 2, context 2': dict(stage=2, expert=2, context=2),
+    'stage 2, fsdp 4': dict(stage=2, fsdp=4),
 }
 WRITTEN = {'unrolled': {}, 'scanned': dict(scan=True), 'scanned, all again': dict(scan=True, remat='full')}
 SEEN = dict(balance=0.5, router_z=0.25)  # so much that a mistake in them shows
@@ -60,7 +64,10 @@ def make_task(model='gpt2', written='unrolled', dtype=jnp.float64, **arguments):
         ('gpt2', 'scanned', 'expert 2, fsdp 2, tensor 2', 2),
         ('gpt2', 'scanned, all again', 'data 8', 2),
         ('gpt2', 'scanned', 'expert 2, context 2, tensor 2', 1),
-        pytest.param('gpt2', 'scanned', 'stage 2, expert 2, data 2', 2, marks=pytest.mark.slow),
+        ('gpt2', 'scanned', 'stage 2, expert 2, data 2', 2),
+        ('llama', 'scanned, all again', 'stage 2, expert 2, tensor 2', 1),
+        pytest.param('gpt2', 'scanned', 'stage 2, fsdp 4', 1, marks=pytest.mark.slow),
+        pytest.param('gpt2', 'scanned', 'stage 2, expert 2, context 2', 1, marks=pytest.mark.slow),
         pytest.param('llama', 'unrolled', 'expert 2, context 2, tensor 2', 2, marks=pytest.mark.slow),
         pytest.param('gpt2', 'scanned', 'expert 2, zero1 2, tensor 2', 1, marks=pytest.mark.slow),
         pytest.param('gpt2', 'unrolled', 'fsdp 4, tensor 2', 1, marks=pytest.mark.slow),
@@ -71,6 +78,15 @@ def make_task(model='gpt2', written='unrolled', dtype=jnp.float64, **arguments):
 def test_a_mesh_changes_no_number(model, written, mesh, micro_batches, float64, compiled_anew, capfd):
     check(make_task(model, written), MESHES[mesh], micro_batches, like=make_task(model))
     assert_nothing_gathered_needlessly(capfd)
+
+
+def test_dropout_falls_on_the_same_places_in_a_pipeline(float64):
+    task = make_task('gpt2', 'scanned', dropout=0.25)
+    wanted, found = (
+        trained(task, parameters(task), mesh) for mesh in ({'data': 1}, MESHES['stage 2, expert 2, data 2'])
+    )
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.slow
@@ -143,21 +159,20 @@ def test_errors_name_the_axis_and_the_remedy(float64):
 right = jax.lax.all_to_all
 
 
-def stays(x, over, split_axis, concat_axis, tiled):
+def stays(parts, **_):
     """Every device uses its own experts, for its own tokens only."""
-    shape = [x.shape[0] * 4, x.shape[1] // 4] if split_axis else [x.shape[0] // 4, x.shape[1] * 4]
-    return x.reshape(*shape, *x.shape[2:])
+    return parts
 
 
-def along_the_wrong_axis(x, over, split_axis, concat_axis, tiled):
-    return right(x, over, split_axis, concat_axis if split_axis else 0, tiled=tiled)
+def to_the_wrong_device(parts, **where):
+    return right(parts[::-1], **where)
 
 
-def one_way(x, over, split_axis, concat_axis, tiled):
-    return right(x, over, split_axis, concat_axis, tiled=tiled) if split_axis else stays(x, over, 0, 1, tiled)
+def one_way(parts, turn=itertools.cycle([right, stays]), **where):
+    return next(turn)(parts, **where)
 
 
-@pytest.mark.parametrize('travel', [right, stays, along_the_wrong_axis, one_way])
+@pytest.mark.parametrize('travel', [right, stays, to_the_wrong_device, one_way])
 def test_a_journey_that_goes_wrong_is_caught(travel, float64, monkeypatch):
     monkeypatch.setattr(jax.lax, 'all_to_all', travel)
     if travel is right:
@@ -192,9 +207,9 @@ def test_places_that_rows_share_depend_on_the_mesh(float64, monkeypatch):
     """Why they are counted row by row: of all rows on a device, other tokens are left out on another mesh."""
     original = experts.mixture
 
-    def of_a_device(apply, params, x, logits, *, chosen, places, over=''):
+    def of_a_device(apply, params, x, logits, *, chosen, places, swap=None):
         rows = (x.reshape(1, -1, x.shape[-1]), logits.reshape(1, -1, logits.shape[-1]))
-        y, kept = original(apply, params, *rows, chosen=chosen, places=places * len(x), over=over)
+        y, kept = original(apply, params, *rows, chosen=chosen, places=places * len(x), swap=swap)
         return y.reshape(x.shape), kept.reshape(*x.shape[:2], -1)
 
     def dropped(mesh):

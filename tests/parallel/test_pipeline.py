@@ -30,7 +30,7 @@ ROWS, TIME, WIDTH, LAYERS = 16, 4, 6, 4
 def layer(x, weights, places, mask):
     """Something of every row's own, and of the order of layers."""
     seen = jnp.einsum('bts,bsd->btd', mask * places[:, None], x)
-    return x + jnp.tanh(seen @ weights['kernel'] + weights['bias'])
+    return x + jnp.tanh(seen @ weights['kernel'] + weights['bias']), {'seen': seen[..., 0], 'row': x.sum((1, 2))}
 
 
 def inputs(rows=ROWS, layers=LAYERS):
@@ -44,18 +44,18 @@ def inputs(rows=ROWS, layers=LAYERS):
 
 
 def in_a_loop(weights, x, *others, layer=layer):
-    return jax.lax.scan(lambda x, one: (layer(x, one, *others), None), x, weights)[0]
+    return jax.lax.scan(lambda x, one: layer(x, one, *others), x, weights)
 
 
 def results(function, weights, x, *others, backwards=True):
-    """The output [b t d], and the gradients of some sum over it by weights and x."""
+    """The output [b t d] and what was told, and the gradients of some sum over all of it by weights and x."""
     if not backwards:
         return jax.device_get(jax.jit(function)(weights, x, *others))
-    share = np.random.default_rng(1).normal(size=x.shape)
 
     def loss(weights, x):
         y = function(weights, x, *others)
-        return (y * share).sum(), y
+        shares = np.random.default_rng(1)
+        return sum((leaf * shares.normal(size=leaf.shape)).sum() for leaf in jax.tree.leaves(y)), y
 
     (_, y), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(weights, x)
     return jax.device_get((y, gradients))
@@ -93,8 +93,8 @@ def test_a_rerun_is_the_same_bit_for_bit(float64):
 
 def test_it_computes_in_bfloat16():
     given = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), inputs())
-    y, _ = in_stages(dict(data=2, stage=2), given=given)
-    wanted, _ = results(in_a_loop, *given)
+    (y, _), _ = in_stages(dict(data=2, stage=2), given=given)
+    (wanted, _), _ = results(in_a_loop, *given)
     np.testing.assert_allclose(y.astype(float), wanted.astype(float), atol=0.1)
 
 
@@ -123,7 +123,7 @@ def test_cut_and_joined_keep_every_row_on_its_device():
     mesh = make_mesh(dict(data=2, stage=2, expert=2))
     with jax.set_mesh(mesh):
         x = jax.device_put(np.arange(32), layout.batch_sharding(mesh))
-        rows = PartitionSpec('stage', ('data', 'expert'))
+        rows = PartitionSpec('stage', ('expert', 'data'))
         parts = jax.jit(partial(pipeline.cut, m=4), out_shardings=NamedSharding(mesh, rows))(x)
         np.testing.assert_array_equal(jax.jit(pipeline.joined)(parts), x)
         program = jax.jit(partial(pipeline.cut, m=4), out_shardings=NamedSharding(mesh, rows)).lower(x)
@@ -154,6 +154,13 @@ def wrong_way(y, s):
         ('at', lambda tick, stage, m: jnp.where(stage > 0, m - 1 - jnp.clip(tick - stage, 0, m - 1), tick % m)),
         ('finished', lambda y, s: y[: 1 - s]),  # the bubble counts
         ('finished', lambda y, s: y[s - 1 :][::-1]),  # in another order
+        ('of_its_ticks', lambda told, stage, m: told[:m]),  # of the later stages, some of the bubble
+        (
+            'of_layers',
+            lambda told: pipeline.joined(told.reshape(len(told), -1, *told.shape[3:])).reshape(
+                LAYERS, ROWS, *told.shape[3:]
+            ),
+        ),
         ('scattered', lambda y, s: jax.lax.all_to_all(y.reshape(s, -1, *y.shape[1:]), 'stage', 0, 0)[0]),
         ('gathered', lambda x, s: jnp.tile(x, (s, 1, 1, 1)[: x.ndim])),  # every stage its own
     ],
@@ -169,7 +176,7 @@ def test_a_wrong_schedule_is_caught(name, wrong, float64, monkeypatch):
 def test_time_may_be_split_in_the_same_region(float64):
     def with_totals(x, weights, places, mask, everywhere=lambda x: x):
         total = everywhere((x * places[..., None]).sum(1, keepdims=True))  # over the whole row
-        return x + jnp.tanh((x + total * mask.mean((1, 2), keepdims=True)) @ weights['kernel'] + weights['bias'])
+        return x + jnp.tanh((x + total * mask.mean((1, 2), keepdims=True)) @ weights['kernel'] + weights['bias']), ()
 
     weights, x, places, mask = inputs()
     mask = np.ones_like(mask) * np.linspace(0.5, 1, ROWS)[:, None, None]
@@ -179,17 +186,38 @@ def test_time_may_be_split_in_the_same_region(float64):
     assert_same(found, results(partial(in_a_loop, layer=with_totals), weights, x, places, mask))
 
 
+@pytest.mark.parametrize('mesh', [dict(stage=4), dict(data=2, stage=2, expert=2)])
+def test_what_is_exchanged_is_what_all_devices_give_to_all(mesh, float64):
+    mesh, x = make_mesh(mesh), np.random.default_rng(0).normal(size=(16, 3, 5))
+    rows = PartitionSpec('stage')
+
+    def of(function):
+        def loss(x):
+            y = jax.shard_map(function, in_specs=rows, out_specs=rows, axis_names={'stage'}, check_vma=False)(x)
+            return (y * np.arange(5.0) * np.arange(16.0)[:, None, None]).sum(), y
+
+        with jax.set_mesh(mesh):
+            return jax.device_get(jax.jit(jax.grad(loss, has_aux=True))(x))
+
+    def apart(x):
+        return x.reshape(mesh.shape['stage'], -1, *x.shape[1:])
+
+    found = of(lambda x: pipeline.exchanged(apart(x), 'stage').reshape(x.shape))
+    assert_same(found, of(lambda x: jax.lax.all_to_all(apart(x), 'stage', 0, 0).reshape(x.shape)))
+
+
 # --- the program -----------------------------------------------------------------------------------------------------
 
 
 def program_of(function):
-    """What XLA makes of losses and gradients of weights that stages share out."""
-    weights, *others = inputs(layers=8)
+    """What XLA makes of losses and gradients of weights that stages share out, on rows that all devices do."""
     mesh = make_mesh(dict(data=2, stage=4))
     with jax.set_mesh(mesh):
+        weights, x, places, mask = inputs(layers=8)
         weights = jax.device_put(weights, NamedSharding(mesh, PartitionSpec('stage')))
-        step = jax.jit(jax.grad(lambda weights: (function(weights, *others) ** 2).sum()))
-        return step.lower(weights).compile().as_text()
+        x, mask = jax.device_put((x, mask), layout.batch_sharding(mesh))
+        step = jax.jit(jax.grad(lambda weights, x, mask: (function(weights, x, places, mask)[0] ** 2).sum()))
+        return step.lower(weights, x, mask).compile().as_text()
 
 
 def test_only_activations_move_between_stages(float64):
@@ -199,6 +227,12 @@ def test_only_activations_move_between_stages(float64):
     assert re.search(r'collective-permute\(.*source_target_pairs=\{\{0,1\},\{1,2\},\{2,3\},\{4,5\}', program)
     assert whole not in program, 'no device has the kernels of all layers'
     assert whole in program_of(in_a_loop), 'and of a loop over them it would'
+    assert 'all-gather' not in program, 'and rows stay split over the other mesh axes'
+
+
+def test_all_to_all_would_gather_rows(float64, monkeypatch):
+    monkeypatch.setattr(pipeline, 'exchanged', lambda parts, axis: jax.lax.all_to_all(parts, axis, 0, 0))
+    assert 'all-gather' in program_of(partial(pipeline.pipelined, layer))
 
 
 # --- stacks ----------------------------------------------------------------------------------------------------------
@@ -263,7 +297,9 @@ def test_parameters_are_born_as_on_one_device(float64):
     with jax.set_mesh(make_mesh(dict(data=2, stage=2))):
         found = jax.jit(model.init)(jax.random.key(0), x)
     assert jax.tree.structure(wanted) == jax.tree.structure(found)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-14), jax.device_get(found), jax.device_get(wanted))
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-14, atol=1e-15), jax.device_get(found), jax.device_get(wanted)
+    )
 
 
 def test_who_looks_into_layers_sees_them(float64):
@@ -325,8 +361,9 @@ def test_optimizers_that_go_by_matrices_see_those_of_each_layer(name, float64):
     assert_same(jax.device_get(found), jax.device_get(wanted))
 
 
-def test_a_language_model_is_trained_in_stages():
-    model = gpt.make({'vocabulary': 16, 'length': 4}, layers=2, width=8, heads=2, scan=True)
+@pytest.mark.parametrize('more', [{}, dict(experts=2)])
+def test_a_language_model_is_trained_in_stages(more):
+    model = gpt.make({'vocabulary': 16, 'length': 4}, layers=2, width=8, heads=2, scan=True, **more)
     task, rows = LanguageModel(model), jnp.zeros((8, 4), int)
     batch = {'tokens': rows, 'targets': rows, 'positions': rows, 'segments': rows + 1, 'mask': jnp.ones((8, 4))}
     with jax.set_mesh(make_mesh(dict(stage=2))):
