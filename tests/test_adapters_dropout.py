@@ -19,6 +19,7 @@ from jaxlab.parallel.mesh import make_mesh
 from jaxlab.parameter_groups import merge
 from jaxlab.tasks.language_model import LanguageModel
 from tests.experiments import TRANSFORMER, message
+from tests.models.test_gpt_experts_parallel import EXPERTS
 from tests.test_adapters import KEY, moved
 from tests.test_parallel import INFO, MESHES, MODELS, batch
 
@@ -106,9 +107,17 @@ def test_a_model_trains_with_it_and_is_merged_without(scan):
     assert jax.tree.structure(merged) == jax.tree.structure(whole)
 
 
-def test_the_same_places_are_dropped_on_every_mesh(float64):
-    task = LanguageModel(gpt.make(INFO, jnp.float64, jnp.float64, **(MODELS['gpt2'] | dict(layers=1))))
-    whole, _, beside = drawn(task, config_of(dropout=RATE), batch())
+@pytest.mark.parametrize(
+    ('more', 'patterns', 'meshes'),
+    [
+        ({}, ('.*',), MESHES.values()),
+        (EXPERTS | dict(scan=True), ('.*router.*',), [dict(context=4, data=2), dict(stage=2, expert=2, data=2)]),
+    ],
+)
+def test_the_same_places_are_dropped_on_every_mesh(more, patterns, meshes, float64):
+    arguments = MODELS['gpt2'] | dict(layers=2 if more else 1) | more
+    task = LanguageModel(gpt.make(INFO, jnp.float64, jnp.float64, **arguments))
+    whole, _, beside = drawn(task, config_of(dropout=RATE, patterns=patterns), batch())
     params = merge(whole, beside)
 
     def loss(mesh):
@@ -119,9 +128,7 @@ def test_the_same_places_are_dropped_on_every_mesh(float64):
             return float(jax.jit(task.loss)(everywhere, {}, placed, jax.random.key(0))[0]['loss'].total)
 
     wanted = loss({'data': 1})
-    for mesh in MESHES.values():
-        if 'context' in mesh:
-            continue  # there a decoder's rows have another order: see nn/ring_attention.py
+    for mesh in meshes:
         np.testing.assert_allclose(loss(mesh), wanted, rtol=1e-11)
 
 

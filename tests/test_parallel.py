@@ -11,6 +11,7 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -231,8 +232,18 @@ def test_the_default_tier_covers():
     assert all(math.prod(shape.values()) == 8 for shape in MESHES.values())
 
 
-def test_dropout_falls_on_the_same_places_on_every_mesh(float64):
-    check(make_task('gpt2', layers=1, dropout=0.25), MESHES['data 2, fsdp 2, tensor 2'])
+@pytest.mark.parametrize('mesh', ['data 2, fsdp 2, tensor 2', 'context 4, data 2'])
+def test_dropout_falls_on_the_same_places_on_every_mesh(mesh, float64):
+    check(make_task('gpt2', layers=1, dropout=0.25), MESHES[mesh])
+
+
+def test_dropout_falls_on_the_same_places_where_stages_have_parts_of_rows(float64):
+    task = make_task('gpt2', 'scanned', dropout=0.25)
+    wanted, found = (
+        train(task, stacked(parameters(make_task('gpt2'))), mesh)
+        for mesh in ({'data': 1}, MESHES['stage 2, context 2, tensor 2'])
+    )
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-11), found, wanted)
 
 
 def test_parameters_are_born_in_parts_with_the_numbers_they_have_whole(float64):

@@ -23,12 +23,13 @@ from flax.typing import Dtype
 from jaxlab.errors import UserError
 from jaxlab.models.arguments import above_zero, between, one_of, row, shares, words
 from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, causal_mask, refuses
+from jaxlab.nn.dropout import Dropout, in_ring_order
 from jaxlab.nn.experts import Experts
 from jaxlab.nn.linear import Embedding
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm, RMSNorm
 from jaxlab.nn.position import SCALINGS, Rotary
-from jaxlab.nn.ring_attention import ring_order, row_order, sight
+from jaxlab.nn.ring_attention import Sight, ring_order, row_order, sight
 from jaxlab.nn.transformer import POLICIES, Block, Stack
 from jaxlab.parallel.layout import constrain
 
@@ -99,7 +100,7 @@ class GPT(nn.Module):
         self.token_embedding = Embedding(rows, self.width, ('vocab', 'table'), init, **dtypes)
         if self.positions == 'learned':
             self.position_embedding = Embedding(self.context, self.width, ('positions', 'table'), init, **dtypes)
-        self.embedding_dropout = nn.Dropout(self.dropout)
+        self.embedding_dropout = Dropout(self.dropout)
         block = partial(Block, norm, attention, mlp, self.dropout)
         self.stack = Stack(block, self.layers, self.scan, self.remat, micro_batches=self.micro_batches)
         self.final_norm = norm()
@@ -185,18 +186,19 @@ class GPT(nn.Module):
         if segments is None:
             segments = jnp.ones((1, t), jnp.int32)
         tokens, positions, segments, places = ring_order(tokens, positions, segments, jnp.arange(t)[None])
-        x = self._embed(tokens, positions, train)
-        # Or the compiler would split what rotary makes of them as it does x, and gather that for every layer.
-        positions = constrain(positions, 'batch' if len(positions) > 1 else None, 'length')
         mask = sight(segments, places) or causal_mask(segments, segments)
-        x, _ = self.stack(x, positions, mask, train=train)
+        with in_ring_order(isinstance(mask, Sight)):
+            x = self._embed(tokens, positions, train)
+            # Or the compiler would split what rotary makes of them as it does x, and gather that for every layer.
+            positions = constrain(positions, 'batch' if len(positions) > 1 else None, 'length')
+            x, _ = self.stack(x, positions, mask, train=train)
         return row_order(constrain(self.final_norm(x), 'batch', 'length', 'embed'))
 
     def _embed(self, tokens: jax.Array, positions: jax.Array, train: bool) -> jax.Array:
         x = self.token_embedding(tokens)
         if self.positions == 'learned':
             x += self.position_embedding(positions)
-        return constrain(self.embedding_dropout(x, deterministic=not train), 'batch', 'residual_length', 'embed')
+        return constrain(self.embedding_dropout(x, train), 'batch', 'residual_length', 'embed')
 
     def _logits(self, x: jax.Array) -> jax.Array:
         logits = self._output.attend(x, self.logits_dtype)

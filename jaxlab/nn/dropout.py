@@ -2,11 +2,19 @@
 
 # b batch, t time; ... any other axes
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.parallel import pipeline
+from jaxlab.parallel.layout import splits
+
+IN_RING_ORDER: ContextVar[bool] = ContextVar('IN_RING_ORDER', default=False)
 
 
 class Dropout(nn.Module):
@@ -24,20 +32,44 @@ class Dropout(nn.Module):
 def kept(key: jax.Array, share: jax.Array | float, shape: tuple[int, ...]) -> jax.Array:
     """Draws what is kept, bool of `shape`, [b ...] or [b t ...]: a part `share`.
 
-    In a pipeline x is but some rows of the batch. Drawn is for all of them, so that dropout falls on the same places on
-    every mesh; a micro-batch takes its part. That is so many times the work, which only who trains with dropout pays.
+    It falls on the same places on every mesh. Rows in the order of a ring take what is drawn for their tokens as they
+    were. In a pipeline x is but some rows of the batch, or parts of them: drawn is for all of them, and a micro-batch
+    takes its part. That is so many times the work, which only who trains with dropout pays.
     """
     place = pipeline.PLACE.get()
-    if place is None:
-        return jax.random.bernoulli(key, share, shape)
     b, *rest = shape
-    if rest:
-        rest[0] *= place.parts_of_time
-    whole = jax.random.bernoulli(key, share, (b * place.parts_of_rows * place.micro_batches, *rest))
-    found = pipeline.cut(whole, place.micro_batches)[place.micro_batch]
+    if place is not None:
+        b *= place.parts_of_rows * place.micro_batches
+        if rest:
+            rest[0] *= place.parts_of_time
+    found = jax.random.bernoulli(key, share, (b, *rest))
+    if rest and IN_RING_ORDER.get():
+        found = found[:, order(rest[0], splits('length') if place is None else place.parts_of_time)]
+    if place is None:
+        return found
+    found = pipeline.cut(found, place.micro_batches)[place.micro_batch]
     if place.parts_of_rows > 1:
-        found = jax.lax.dynamic_slice_in_dim(found, jax.lax.axis_index(pipeline.EXPERT) * b, b)
-    if place.parts_of_time > 1 and rest:
-        start = jax.lax.axis_index(pipeline.CONTEXT) * shape[1]
-        found = jax.lax.dynamic_slice_in_dim(found, start, shape[1], axis=1)
-    return found
+        found = part_of(found, pipeline.EXPERT, 0, shape[0])
+    return part_of(found, pipeline.CONTEXT, 1, shape[1]) if place.parts_of_time > 1 and rest else found
+
+
+def part_of(x: jax.Array, name: str, axis: int, size: int) -> jax.Array:
+    """Returns the part of x, of so many along `axis`, that is for this device of mesh axis `name`."""
+    return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(name) * size, size, axis)
+
+
+@contextmanager
+def in_ring_order(on: bool) -> Iterator[None]:
+    """While a model is traced: whether its rows [b t ...] are in the order of `ring_attention.ring_order`."""
+    token = IN_RING_ORDER.set(on)
+    try:
+        yield
+    finally:
+        IN_RING_ORDER.reset(token)
+
+
+def order(t: int, parts: int) -> np.ndarray:
+    """Returns which token of a row is where in that order, int [t]: device i of `parts` has chunks i and 2 · parts - 1
+    - i."""
+    chunks = np.arange(t).reshape(2 * parts, -1)
+    return np.stack([chunks[:parts], chunks[::-1][:parts]], 1).ravel()

@@ -21,6 +21,7 @@ from flax.core import meta
 from flax.typing import Dtype, Initializer
 from jax.sharding import PartitionSpec
 
+from jaxlab.nn.dropout import in_ring_order
 from jaxlab.nn.linear import Linear
 from jaxlab.nn.ring_attention import back_in_ring_order, row_order
 from jaxlab.parallel import layout
@@ -59,10 +60,15 @@ class Experts(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
-    @nn.compact
     def __call__(self, x: jax.Array, train: bool = False, ring: bool = False) -> jax.Array:
         """`ring`: whether rows are in the order of `ring_attention.ring_order`, in which none comes first."""
-        x = row_order(x) if ring else x
+        if not ring:
+            return self._of_rows(x, train)
+        with in_ring_order(False):
+            return back_in_ring_order(self._of_rows(row_order(x), train))
+
+    @nn.compact
+    def _of_rows(self, x: jax.Array, train: bool) -> jax.Array:
         t = x.shape[1]
         factor = self.capacity_factor if train else 0.0
         places = min(math.ceil(factor * self.chosen * t / self.experts), t) if factor else t
@@ -101,7 +107,7 @@ class Experts(nn.Module):
         y, kept = mix(params, x, logits)
         if not self.is_initializing():
             self.sow(ROUTING, 'told', Routing(logits, kept))
-        return back_in_ring_order(y) if ring else y
+        return y
 
 
 def mixture(

@@ -71,7 +71,7 @@ class Seen(NamedTuple):
 
 def ring_order(*rows: jax.Array) -> tuple[jax.Array, ...]:
     """Returns rows [b t] or [1 t] in the order in which a ring is balanced where nobody looks ahead; as they are where
-    rows are whole. What a model draws for each of its tokens, as dropout does, then falls on others.
+    rows are whole.
 
     Raises:
       UserError: the ring cannot share the rows out evenly.
