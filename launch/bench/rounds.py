@@ -78,7 +78,16 @@ class Worker:
         command = [sys.executable, *arguments]
         shared = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false', **os.environ}  # one GPU has room for them all
         self._process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=shared)
-        self.said = json.loads(self._line())
+        self.said = self._first()
+
+    def _first(self) -> Any:
+        """Returns what the process says when it is ready; what it prints before, as a first reading of data, is shown."""
+        while True:
+            line = self._line()
+            try:
+                return json.loads(line)
+            except ValueError:
+                print(line, end='', flush=True)
 
     def _line(self) -> str:
         assert self._process.stdout is not None
