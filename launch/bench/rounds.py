@@ -81,7 +81,7 @@ class Worker:
         self.said = self._first()
 
     def _first(self) -> Any:
-        """Returns what the process says when it is ready; what it prints before, as a first reading of data, is shown."""
+        """Returns what the process says when it is ready; shows what it prints before, as a first reading of data."""
         while True:
             line = self._line()
             try:
