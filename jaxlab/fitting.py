@@ -4,7 +4,7 @@ On each device lie the state and the gradient, as the layout splits them, and wh
 backward pass of the rows that are before the device at once. That is read off the loss as JAX differentiates it, and
 nothing of it is computed; the mesh is taken to split it evenly. Where blocks are computed again, one of them at a time
 keeps all of its own. XLA shares memory between some of this and needs some beside it: once it has compiled, it has been
-seen to say from 0.8 to 1.3 times as much. On a CPU it computes nothing again outside of a scan.
+seen to say from 0.8 to 1.4 times as much. On a CPU it computes nothing again outside of a scan.
 """
 
 import math
