@@ -73,8 +73,9 @@ def run(
             error=error,
         ) from None
     architecture = (weights.config.get('architectures') or [''])[0]
-    make = getattr(transformers, str(architecture), None)
-    if not (inspect.isclass(make) and issubclass(make, transformers.PreTrainedModel)):
+    make: Any = getattr(transformers, str(architecture), None)
+    known = inspect.isclass(make) and issubclass(make, transformers.PreTrainedModel)
+    if not known:
         raise UserError(
             '"{folder}": config.json names the architecture "{name}", which transformers {version} has not.',
             folder=folder,
