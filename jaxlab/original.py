@@ -74,8 +74,8 @@ def run(
         ) from None
     architecture = (weights.config.get('architectures') or [''])[0]
     make: Any = getattr(transformers, str(architecture), None)
-    known = inspect.isclass(make) and issubclass(make, transformers.PreTrainedModel)
-    if not known:
+    is_model = inspect.isclass(make) and issubclass(make, transformers.PreTrainedModel)
+    if not is_model:
         raise UserError(
             '"{folder}": config.json names the architecture "{name}", which transformers {version} has not.',
             folder=folder,
