@@ -11,7 +11,6 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import flax.linen as nn
 import jax
@@ -243,7 +242,7 @@ def test_dropout_falls_on_the_same_places_where_stages_have_parts_of_rows(float6
         train(task, stacked(parameters(make_task('gpt2'))), mesh)
         for mesh in ({'data': 1}, MESHES['stage 2, context 2, tensor 2'])
     )
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-11), found, wanted)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-11), found, wanted)
 
 
 def test_parameters_are_born_in_parts_with_the_numbers_they_have_whole(float64):
