@@ -35,6 +35,7 @@ TABLE: dict[str, str] = {
     ),
     '{summary}; {count:,} records left out': '{summary}；略去 {count:,} 条记录',
     'warning: {folder} is damaged, and is made anew': '警告：{folder} 已损坏，正在重新生成',
+    'waiting for another process, which makes {folder}': '正在等待另一个进程生成 {folder}',
     # --- records ---
     'bad="{bad}": {alternatives}': 'bad="{bad}"：没有这种处理方式；{alternatives}',
     'bad_rate={rate}: a share of all records is wanted, from 0 to 1.': (

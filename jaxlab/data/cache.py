@@ -10,15 +10,19 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
 
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 
 T = TypeVar('T')
+
+PATIENCE = 1.0  # seconds that a process waits for another before it says so
 
 
 def root() -> Path:
@@ -75,8 +79,8 @@ def unwritable(error: OSError) -> UserError:
 def cached(kind: str, key: Any, build: Callable[[Path], None], open_folder: Callable[[Path], T | None]) -> T:
     """Opens the folder of `key`, and builds it first where there is none.
 
-    A folder is filled under another name and renamed when it is complete, in one step: so it is complete or absent, and
-    when two build it at the same time, one is first and both use the same.
+    A folder is filled under another name and renamed when it is complete, in one step: so it is complete or absent. Of
+    several processes that want it at the same time, one builds it and the others wait for it.
 
     Args:
       kind: what kind of thing it is: a folder of the cache.
@@ -91,22 +95,44 @@ def cached(kind: str, key: Any, build: Callable[[Path], None], open_folder: Call
     final = room(kind) / digest[:16]
     if (found := open_folder(final)) is not None:
         return found
-    if final.exists():
-        print(say('warning: {folder} is damaged, and is made anew', folder=final), flush=True)
     try:
-        with tempfile.TemporaryDirectory(prefix='building-', dir=final.parent) as temporary:
-            with suppress(FileNotFoundError):
-                final.rename(Path(temporary, 'damaged'))
-            filled = Path(temporary, 'filled')
-            filled.mkdir()
-            build(filled)
-            try:
-                filled.rename(final)
-            except OSError:
-                if open_folder(final) is None:  # else somebody was quicker: theirs is as good
-                    raise
+        with alone(final):
+            if (found := open_folder(final)) is not None:
+                return found
+            return built(final, build, open_folder)
     except OSError as error:
         raise unwritable(error) from None
+
+
+@contextmanager
+def alone(final: Path) -> Iterator[None]:
+    """A context that one process at a time is in, for each folder; it is left when the process ends, however it does.
+
+    Two that found nothing at the same time would clear away each other's work: what one takes for damaged, the other
+    has completed since.
+    """
+    lock = FileLock(f'{final}.lock')
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        print(say('waiting for another process, which makes {folder}', folder=final), flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def built(final: Path, build: Callable[[Path], None], open_folder: Callable[[Path], T | None]) -> T:
+    """Fills a folder that is not there, or damaged, and opens it."""
+    with tempfile.TemporaryDirectory(prefix='building-', dir=final.parent) as temporary:
+        if final.exists():
+            print(say('warning: {folder} is damaged, and is made anew', folder=final), flush=True)
+            final.rename(Path(temporary, 'damaged'))
+        filled = Path(temporary, 'filled')
+        filled.mkdir()
+        build(filled)
+        filled.rename(final)
     opened = open_folder(final)
     assert opened is not None, f'{final} was complete a moment ago'
     return opened

@@ -4,6 +4,9 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -36,6 +39,53 @@ def test_it_is_closed_to_others_whatever_the_umask(home, umask):
     )
     for folder in (home.parent, home, home / 'compiled', home / 'tokens'):
         assert mode(folder) == 0o700, folder
+
+
+def found(folder):
+    return (folder / 'by').read_text() if folder.exists() else None
+
+
+def test_what_another_completes_meanwhile_is_used(home):
+    """Both find nothing; the other is done before this one begins."""
+    looks = iter([lambda: cache.cached('tokens', 1, lambda folder: (folder / 'by').write_text('the other'), found)])
+
+    def look(folder):
+        for other in looks:
+            assert other() == 'the other'
+            return None
+        return found(folder)
+
+    assert cache.cached('tokens', 1, lambda folder: pytest.fail('built twice'), look) == 'the other'
+
+
+def test_one_builds_and_the_other_waits(home, monkeypatch, capsys):
+    monkeypatch.setattr(cache, 'PATIENCE', 0.0)
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def build(folder):
+        begun.set()
+        assert goes_on.wait(60)
+        (folder / 'by').write_text('the first')
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.cached, 'tokens', 1, build, found)
+        assert begun.wait(60)
+        second = pool.submit(cache.cached, 'tokens', 1, lambda folder: pytest.fail('built twice'), found)
+        said, until = '', time.monotonic() + 60
+        while 'waiting for another process' not in said and time.monotonic() < until and not second.done():
+            said += capsys.readouterr().out
+            time.sleep(0.01)
+        goes_on.set()
+        assert first.result(60) == second.result(60) == 'the first'
+    assert 'waiting for another process' in said
+    assert [entry.suffix for entry in sorted((home / 'tokens').iterdir())] == ['', '.lock']
+
+
+def test_a_damaged_folder_is_made_anew(home, capsys):
+    cache.cached('tokens', 1, lambda folder: (folder / 'by').write_text('damaged'), found)
+    whole = lambda folder: by if (by := found(folder)) != 'damaged' else None  # noqa: E731
+    assert cache.cached('tokens', 1, lambda folder: (folder / 'by').write_text('new'), whole) == 'new'
+    assert 'is damaged, and is made anew' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('before', [0o777, 0o775, 0o770, 0o707, 0o702, 0o755, 0o750, 0o700])

@@ -45,9 +45,11 @@ def both(place, workdir, signal_to=None):
         first += line
         if line == 'step 20\n' and signal_to is not None:
             running[signal_to[0]].send_signal(signal_to[1])
-    found = [first, running[1].communicate(timeout=120)[0]]
-    running[0].wait(60)
-    return found
+    second, errors = running[1].communicate(timeout=120)
+    _, errors_of_first = running[0].communicate(timeout=60)
+    for process, why in zip(running, (errors_of_first, errors), strict=True):
+        print('exit code', process.returncode, why[-2000:])  # shown where a test fails
+    return [first, second]
 
 
 @pytest.fixture(scope='module')
