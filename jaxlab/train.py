@@ -125,6 +125,7 @@ def train(
         with ledger.of('compile'):
             largest, seconds = compiling.result()
             step = compile_shapes(plan, data.shapes, config.batch_size, largest, not debug_nans)
+            multihost.meet()
         peak = mesh.size * devices.peak(mesh.devices.flat[0].device_kind, dtypes(config.precision)[0].name)
         expected = memory.expected(largest)
         if 0 < expected.limit < expected.taken:  # in its own terms, which are near

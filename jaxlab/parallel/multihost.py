@@ -131,6 +131,16 @@ def first_says(value: bool) -> bool:
     return bool(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
+def meet() -> None:
+    """Waits until all processes are here.
+
+    Before devices compute together for the first time: over Gloo, whoever comes first waits for the others of its group
+    for 30 seconds and then ends, and programs may take longer to compile in one process than in another by more.
+    """
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices('jaxlab')
+
+
 def check(devices: int) -> None:
     """Counts the devices of all processes.
 
