@@ -6,7 +6,6 @@ batch n is a function of (seed, n), whoever makes it.
 
 # b rows of this process
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,15 +15,14 @@ import numpy as np
 
 from jaxlab.data.buckets import Plan, planned
 from jaxlab.data.records import BadRecord, Losses, Tolerance
-from jaxlab.data.shuffle import order, permute
+from jaxlab.data.several import Several, count_of
+from jaxlab.data.shuffle import ROUNDS, permute, shuffled
 from jaxlab.data.sources import Arrays, Example, Part, Source
 from jaxlab.data.stream import Batch, Data, Split
 from jaxlab.data.transforms import Transform, rngs_of
 from jaxlab.errors import UserError
 from jaxlab.messages import say
 
-ROUNDS = 6  # of the shuffle
-WHOLE = 1 << 18  # examples of which the order is held in memory
 VALIDATION = 1  # what a seed chooses beside the order of training; it keeps their draws apart
 Change = Callable[[slice, np.ndarray], np.ndarray]  # (slots in the batch, inputs of their examples [n …]) -> inputs
 
@@ -57,7 +55,7 @@ class Reader:
         They are inputs and targets [b …], and mask, float32 [b]: 0 for one that cannot be read.
         """
         if isinstance(self.part, Arrays):  # nothing that could fail, so nothing is done for each but what changes it
-            found = {name: getattr(self.part, name)[numbers] for name in self.empty}
+            found = {name: getattr(self.part, name).take(numbers, 0) for name in self.empty}
             if change:
                 found['inputs'] = change(slice(0, len(numbers)), found['inputs'])
             if found['inputs'].shape[1:] == self.empty['inputs'].shape:
@@ -110,41 +108,37 @@ class Training:
 
     def chosen(self, row: np.ndarray) -> np.ndarray:
         """Returns which examples these rows of the endless sequence are, int64 [n]."""
-        epoch, place = np.divmod(row, len(self.numbers))
+        length = len(self.numbers)
+        first, last = int(row.min()) // length, int(row.max()) // length
+        if first == last:  # as of most batches
+            return self.numbers.take(shuffled(self.seed, first, length, row - first * length))
+        epoch = row // length
         found = np.empty_like(row)
-        for one in range(int(epoch.min()), int(epoch.max()) + 1):
+        for one in range(first, last + 1):
             here = epoch == one
-            found[here] = shuffled(self.seed, one, len(self.numbers), place[here])
-        return self.numbers[found]
+            found[here] = self.chosen(row[here])
+        return found
 
     def batch(self, n: int) -> Batch:
         """Returns this process's rows of global batch n."""
         if plan := self.plan:
             return plan.cut(self.reader.batch(n, self.chosen(plan.rows(n)[self.rows])), plan.width(n))
-        row = n * self.batch_size + np.arange(self.batch_size)[self.rows]
+        return self._several(n)
+
+    @cached_property
+    def _several(self) -> Several:
+        one, reader = self._read(0, 1), self.reader
+        ready = isinstance(reader, Reader) and isinstance(reader.part, Arrays)  # nothing of it can fail
+        return Several(self._read, count_of(sum(x.nbytes for x in one.values())) if ready else 1)
+
+    def _read(self, n: int, count: int) -> Batch:
+        """Returns this process's rows of batches n … n + count - 1, one batch after another."""
+        row = (n + np.arange(count)[:, None]) * self.batch_size + np.arange(self.batch_size)[self.rows]
+        row = row.reshape(-1)
         if (transform := self.transform) is None:
             return self.reader.batch(n, self.chosen(row))
         rngs = rngs_of(self.seed, row)
         return self.reader.batch(n, self.chosen(row), lambda slots, pictures: transform(rngs[slots], pictures))
-
-
-def shuffled(seed: int, epoch: int, length: int, place: np.ndarray) -> np.ndarray:
-    """Returns which of 0..length-1 stand at these places of an epoch, int64 [n].
-
-    That of a small set is made whole, once for each epoch; of a large one only these places are computed.
-    """
-    if length <= WHOLE:
-        return _order(seed, epoch, length)[place]
-    return permute(place, length, _keys(seed, epoch))
-
-
-def _keys(seed: int, epoch: int) -> np.ndarray:
-    return np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64)
-
-
-@functools.lru_cache(maxsize=4)  # threads work at the end of one epoch and the beginning of the next
-def _order(seed: int, epoch: int, length: int) -> np.ndarray:
-    return order(length, int(_keys(seed, epoch)[0]))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,31 @@
 """Shuffles without a state: of a large set where element i goes is computed from i alone, of a small one at once."""
 
+import functools
+
 import numpy as np
 
+ROUNDS = 6  # of `permute`
+WHOLE = 1 << 18  # elements of which the order is held in memory
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # counted in steps of it, numbers that follow each other differ in many bits
+
+
+def shuffled(seed: int, epoch: int, length: int, place: np.ndarray) -> np.ndarray:
+    """Returns which of 0..length-1 stand at these places of an epoch, int64 [n].
+
+    That of a small set is made whole, once for each epoch; of a large one only these places are computed.
+    """
+    if length <= WHOLE:
+        return _order(seed, epoch, length).take(place)
+    return permute(place, length, _keys(seed, epoch))
+
+
+def _keys(seed: int, epoch: int) -> np.ndarray:
+    return np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64)
+
+
+@functools.lru_cache(maxsize=4)  # threads work at the end of one epoch and the beginning of the next
+def _order(seed: int, epoch: int, length: int) -> np.ndarray:
+    return order(length, int(_keys(seed, epoch)[0]))
 
 
 def permute(index: np.ndarray, length: int, keys: np.ndarray) -> np.ndarray:
