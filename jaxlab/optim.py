@@ -27,6 +27,7 @@ from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from jaxlab.config import build, spec
 from jaxlab.errors import UserError
+from jaxlab.gradient_norm import global_norm
 from jaxlab.parameter_groups import check_from_0, merge, settings, split
 
 __all__ = [
@@ -118,7 +119,7 @@ def _chain(
                 return {'chain': chain.init(split(params, of)[0]), 'schedule': over_time.init()}
 
             def norm(gradients: Any) -> jax.Array:
-                return optax.tree.norm(split(gradients, of)[0])
+                return global_norm(split(gradients, of)[0])
 
             def rate(state: Any, loss: jax.Array) -> jax.Array:
                 return learning_rate * over_time.update(state['schedule'], loss)[0]

@@ -57,11 +57,12 @@ class Classification:
         logits, new = self.model.apply(
             {'params': params, **extra}, *inputs, train=True, mutable=list(extra), rngs={'dropout': drop_key}
         )
-        weights = jnp.array(self.class_weights or (1.0,) * self.classes)
-        each = targets @ weights  # [b]: what a mistake costs
+        each = mask  # [b]: what a mistake costs
+        if self.class_weights:
+            each = mask * (targets @ jnp.array(self.class_weights))
         smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / self.classes
         nats = losses(logits, smooth, gamma=self.focus)
-        return {'loss': Term(jnp.sum(nats * each * mask), jnp.sum(each * mask))}, new
+        return {'loss': Term(jnp.sum(nats * each), jnp.sum(each))}, new
 
     def predict(self, params: Tree, extra: Tree, batch: Batch) -> dict[str, jax.Array]:
         """Returns {'logits': float32 [b c]}."""

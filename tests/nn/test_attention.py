@@ -114,7 +114,8 @@ def test_the_librarys_attention_is_asked_what_is_meant(kv_heads, causal):
 )
 def test_the_choice(kind, dtype, width, chosen, monkeypatch):
     used = []
-    monkeypatch.setattr(jax, 'devices', lambda: [types.SimpleNamespace(device_kind=kind)])
+    platform = {'NVIDIA': 'gpu', 'TPU': 'tpu'}.get(kind.split()[0], 'cpu')
+    monkeypatch.setattr(jax, 'devices', lambda: [types.SimpleNamespace(device_kind=kind, platform=platform)])
     monkeypatch.setattr(of_attention, '_library', lambda *a: used.append(a[-1]) or a[0])
     layer = Attention(2, 2, dtype=dtype, causal=True)
     x = jax.ShapeDtypeStruct((1, 6, 2 * width), dtype)

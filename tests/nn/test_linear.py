@@ -1,10 +1,15 @@
 """Linear and Embedding, and the axis names that every parameter carries."""
 
+import re
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxlab.nn.linear import Embedding, Linear
+from jaxlab.nn.linear import NARROW, Embedding, Linear, product
+from jaxlab.parallel import target
 
 
 def test_linear_is_a_matrix_product_and_a_bias():
@@ -45,3 +50,48 @@ def test_embedding_reads_rows_and_attends_to_them():
 def test_an_id_beyond_the_table_is_noticed():
     layer, params = Embedding(4, 3, ('vocab', 'table')), {'params': {'table': jnp.ones((4, 3))}}
     assert np.isnan(jax.jit(layer.apply)(params, jnp.array([4, 1000]))).all()
+
+
+def loss(multiply, x, kernel):
+    return jnp.sum(jnp.sin(multiply(x, kernel)))
+
+
+@pytest.mark.parametrize('outputs', [1, 2, 10, NARROW, NARROW + 1])
+@pytest.mark.parametrize('leading', [(7,), (2, 3)])
+def test_few_outputs_are_the_same_product(outputs, leading, float64):
+    """Values, both gradients, and the gradient of a gradient; for one kernel and for several at once."""
+    random = np.random.default_rng(0)
+    x, kernels = random.normal(size=(*leading, 5)), random.normal(size=(4, 5, outputs))
+    for of in (
+        loss,
+        jax.grad(loss, (1, 2)),
+        lambda *given: jax.grad(lambda k: jax.grad(loss, 2)(*given[:2], k).sum())(given[2]),
+    ):
+        found = jax.jit(jax.vmap(partial(of, product), (None, 0)))(x, kernels)
+        jax.tree.map(
+            partial(np.testing.assert_allclose, rtol=1e-12),
+            found,
+            jax.vmap(partial(of, jnp.dot), (None, 0))(x, kernels),
+        )
+
+
+def shape_of_the_gradient(outputs):
+    """Returns the shape in which a program computes the gradient of a kernel, [i o] or [o i], with i = 200."""
+    x, kernel = jnp.ones((64, 200)), jnp.ones((200, outputs))
+    text = jax.jit(jax.grad(loss, 2), static_argnums=0).lower(product, x, kernel).compile().as_text()
+    (found,) = {tuple(map(int, shape.split(','))) for shape in re.findall(r'f32\[(\d+,\d+)\]\{1,0\} dot\(', text)} - {
+        (64, outputs)
+    }
+    return found
+
+
+def test_the_gradient_of_few_outputs_has_long_rows(monkeypatch):
+    assert shape_of_the_gradient(10) == (10, 200) and shape_of_the_gradient(NARROW + 1) == (200, NARROW + 1)
+    monkeypatch.setattr(target, 'platform', lambda: 'gpu')
+    assert shape_of_the_gradient(10) == (200, 10), 'GPUs do not care'
+
+
+def test_a_copy_that_xla_undoes_is_noticed(monkeypatch):
+    monkeypatch.setattr(jax.lax, 'optimization_barrier', lambda x: x)
+    with pytest.raises(AssertionError):
+        test_the_gradient_of_few_outputs_has_long_rows(monkeypatch)
