@@ -23,13 +23,14 @@ from flax.typing import Dtype
 from jaxlab.errors import UserError
 from jaxlab.models.arguments import above_zero, between, one_of, row, shares, words
 from jaxlab.nn.attention import IMPLEMENTATIONS, Attention, causal_mask, refuses
-from jaxlab.nn.dropout import Dropout, in_ring_order
+from jaxlab.nn.dropout import Dropout
 from jaxlab.nn.experts import Experts
 from jaxlab.nn.linear import Embedding
 from jaxlab.nn.mlp import MLP
 from jaxlab.nn.norm import LayerNorm, RMSNorm
 from jaxlab.nn.position import SCALINGS, Rotary
 from jaxlab.nn.ring_attention import Sight, ring_order, row_order, sight
+from jaxlab.nn.ring_order import in_ring_order
 from jaxlab.nn.transformer import POLICIES, Block, Stack
 from jaxlab.parallel.layout import constrain
 

@@ -2,19 +2,13 @@
 
 # b batch, t time; ... any other axes
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from jaxlab.nn.ring_order import IN_RING_ORDER, order
 from jaxlab.parallel import pipeline
 from jaxlab.parallel.layout import splits
-
-IN_RING_ORDER: ContextVar[bool] = ContextVar('IN_RING_ORDER', default=False)
 
 
 class Dropout(nn.Module):
@@ -56,20 +50,3 @@ def kept(key: jax.Array, share: jax.Array | float, shape: tuple[int, ...]) -> ja
 def part_of(x: jax.Array, name: str, axis: int, size: int) -> jax.Array:
     """Returns the part of x, of so many along `axis`, that is for this device of mesh axis `name`."""
     return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(name) * size, size, axis)
-
-
-@contextmanager
-def in_ring_order(on: bool) -> Iterator[None]:
-    """While a model is traced: whether its rows [b t ...] are in the order of `ring_attention.ring_order`."""
-    token = IN_RING_ORDER.set(on)
-    try:
-        yield
-    finally:
-        IN_RING_ORDER.reset(token)
-
-
-def order(t: int, parts: int) -> np.ndarray:
-    """Returns which token of a row is where in that order, int [t]: device i of `parts` has chunks i and 2 · parts - 1
-    - i."""
-    chunks = np.arange(t).reshape(2 * parts, -1)
-    return np.stack([chunks[:parts], chunks[::-1][:parts]], 1).ravel()

@@ -21,9 +21,9 @@ from flax.core import meta
 from flax.typing import Dtype, Initializer
 from jax.sharding import PartitionSpec
 
-from jaxlab.nn.dropout import in_ring_order
 from jaxlab.nn.linear import Linear
 from jaxlab.nn.ring_attention import back_in_ring_order, row_order
+from jaxlab.nn.ring_order import in_ring_order
 from jaxlab.parallel import layout
 from jaxlab.parallel.pipeline import EXPERT, exchanged
 

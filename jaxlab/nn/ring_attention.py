@@ -22,6 +22,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 
 from jaxlab.errors import UserError
+from jaxlab.nn.ring_order import order
 from jaxlab.parallel.layout import splits
 
 AXIS = 'context'
@@ -82,9 +83,8 @@ def ring_order(*rows: jax.Array) -> tuple[jax.Array, ...]:
     _check(rows[0].shape[1], 2 * size)
 
     def part(*rows: jax.Array) -> tuple[jax.Array, ...]:
-        number = jax.lax.axis_index(AXIS)
-        chunks = jnp.stack([number, 2 * size - 1 - number])
-        return tuple(row.reshape(len(row), 2 * size, -1)[:, chunks].reshape(len(row), -1) for row in rows)
+        mine = jnp.asarray(order(rows[0].shape[1], size)).reshape(size, -1)[jax.lax.axis_index(AXIS)]
+        return tuple(row[:, mine] for row in rows)
 
     # Every device has whole rows of these, which are small, and takes its part.
     return _on_each(part, PartitionSpec(), ALONG)(*rows)
