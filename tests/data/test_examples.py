@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxlab.config import spec
-from jaxlab.data import examples, pictures, table
+from jaxlab.data import examples, pictures, shuffle, table
 from jaxlab.data.records import BadRecord, Tolerance
 from jaxlab.data.shuffle import order, permute
 from jaxlab.data.sources import Arrays, Source, diabetes, digits
@@ -247,15 +247,15 @@ def test_an_order_that_is_held_is_the_same_however_often_it_is_made():
     place = np.array([0, 5, 96, 5])
     wanted = [order(97, int(keys(epoch)[0]))[place] for epoch in range(6)]  # more than are held
     for _ in range(2):
-        np.testing.assert_array_equal([examples.shuffled(3, epoch, 97, place) for epoch in range(6)], wanted)
+        np.testing.assert_array_equal([shuffle.shuffled(3, epoch, 97, place) for epoch in range(6)], wanted)
 
 
 def test_the_order_of_a_large_set_is_computed_place_by_place(monkeypatch):
-    monkeypatch.setattr(examples, 'WHOLE', 96)
-    monkeypatch.setattr(examples, 'order', lambda *_: pytest.fail('it was held whole'))
+    monkeypatch.setattr(shuffle, 'WHOLE', 96)
+    monkeypatch.setattr(shuffle, 'order', lambda *_: pytest.fail('it was held whole'))
     place = np.array([0, 5, 96, 5])
-    np.testing.assert_array_equal(examples.shuffled(3, 1, 97, place), permute(place, 97, keys(1)))
+    np.testing.assert_array_equal(shuffle.shuffled(3, 1, 97, place), permute(place, 97, keys(1)))
 
 
 def keys(epoch):
-    return np.random.SeedSequence([3, epoch]).generate_state(examples.ROUNDS, np.uint64)
+    return np.random.SeedSequence([3, epoch]).generate_state(shuffle.ROUNDS, np.uint64)
