@@ -18,8 +18,8 @@ FEW = 4096  # numbers, whose sum takes next to no time
 def global_norm(gradients: Any) -> jax.Array:
     """Returns √Σ g² over all numbers of a tree, [], in their dtype; 0 of an empty tree.
 
-    On a GPU or TPU, and over several devices, each leaf is reduced where it lies. XLA's reductions on a CPU are slow (a
-    tenth of an MLP's whole step): there eighths of a leaf are added to each other, number by number, until few are
+    On a GPU or TPU, and over several devices, each leaf is reduced where it lies. XLA's reductions on a CPU are slow
+    (an eighth of an MLP's whole step): there eighths of a leaf are added to each other, number by number, until few are
     left, and these are reduced for all leaves at once. Added so, rounding also grows with log n instead of n.
     """
     leaves = jax.tree.leaves(gradients)

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from jaxlab.data.batch_groups import BatchGroups, batches_in_group
 from jaxlab.data.buckets import Plan, planned
 from jaxlab.data.records import BadRecord, Losses, Tolerance
-from jaxlab.data.several import Several, count_of
 from jaxlab.data.shuffle import ROUNDS, permute, shuffled
 from jaxlab.data.sources import Arrays, Example, Part, Source
 from jaxlab.data.stream import Batch, Data, Split
@@ -48,6 +48,12 @@ class Reader:
     part: Part
     empty: Mapping[str, np.ndarray]
     losses: Losses
+
+    @property
+    def ready(self) -> int:
+        """Bytes of an example, where all lie in memory as they are wanted, so that none can fail; else 0."""
+        ready = isinstance(self.part, Arrays) and self.part.inputs.shape[1:] == self.empty['inputs'].shape
+        return sum(x.nbytes for x in self.empty.values()) if ready else 0
 
     def batch(self, n: int, numbers: np.ndarray, change: Change | None = None) -> Batch:
         """Returns the examples with these numbers, int64 [b], as batch n, each changed by `change`.
@@ -123,13 +129,13 @@ class Training:
         """Returns this process's rows of global batch n."""
         if plan := self.plan:
             return plan.cut(self.reader.batch(n, self.chosen(plan.rows(n)[self.rows])), plan.width(n))
-        return self._several(n)
+        return self._groups(n)
 
     @cached_property
-    def _several(self) -> Several:
-        one, reader = self._read(0, 1), self.reader
-        ready = isinstance(reader, Reader) and isinstance(reader.part, Arrays)  # nothing of it can fail
-        return Several(self._read, count_of(sum(x.nbytes for x in one.values())) if ready else 1)
+    def _groups(self) -> BatchGroups:
+        size = self.reader.ready if isinstance(self.reader, Reader) else 0
+        rows = len(range(self.batch_size)[self.rows])
+        return BatchGroups(self._read, batches_in_group(size * rows) if size else 1)
 
     def _read(self, n: int, count: int) -> Batch:
         """Returns this process's rows of batches n … n + count - 1, one batch after another."""

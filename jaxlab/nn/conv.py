@@ -15,6 +15,7 @@ from flax.typing import Dtype, Initializer
 from jaxlab.nn.parameter import as_it_is, parameter
 from jaxlab.nn.windows import Each, Padding, Pairs, count_places, each, extent, fit, pads, shifted
 from jaxlab.nn.winograd import winograd
+from jaxlab.parallel import target
 from jaxlab.parallel.layout import constrain
 
 ALGORITHMS = ('library', 'patches', 'depthwise', 'winograd4', 'winograd6')
@@ -69,7 +70,7 @@ def choose(
     On GPUs and TPUs it is the library's. On a CPU the library's gradients are slow, those of groups a hundredfold.
     Measured forward and backward on two cores with launch/bench/layers.py; its results say how each does beside torch.
     """
-    if jax.default_backend() != 'cpu':
+    if target.platform() != 'cpu':
         return 'library'
     inputs, outputs = kernel.shape[-2:]
     if groups > 1 and inputs == 1 and outputs == groups:

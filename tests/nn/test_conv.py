@@ -10,7 +10,7 @@ import pytest
 from jaxlab.nn import conv as convs
 from jaxlab.nn import windows, winograd
 from jaxlab.nn.conv import ALGORITHMS, Conv, choose, conv
-from jaxlab.parallel import layout
+from jaxlab.parallel import layout, target
 from jaxlab.parallel.mesh import make_mesh
 
 # x, kernel, and stride, padding, dilation, groups
@@ -231,7 +231,7 @@ def test_every_transformation_of_jax(algorithm, float64):
 def test_the_choice(x, kernel, arguments, algorithm, monkeypatch):
     def chosen(dtype, backend):
         made = []
-        monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+        monkeypatch.setattr(target, 'platform', lambda: backend)
         monkeypatch.setattr(convs, 'choose', lambda *a: made.append(choose(*a)) or made[-1])
         jax.eval_shape(lambda x, k: conv(x, k, **arguments), jnp.empty(x, dtype), jnp.empty(kernel, dtype))
         return made[0]

@@ -1,14 +1,15 @@
 """Small batches are made in groups, and each is what it would be if it were made alone."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from jaxlab.data import several
+from jaxlab.data import batch_groups
+from jaxlab.data.batch_groups import KEPT, MOST, SIZE, BatchGroups, batches_in_group
 from jaxlab.data.examples import Reader, Training
 from jaxlab.data.records import Losses, Tolerance
-from jaxlab.data.several import KEPT, MOST, SIZE, Several, count_of
 from jaxlab.data.sources import Arrays
 from jaxlab.data.transforms.standard import make
 
@@ -35,13 +36,13 @@ def same(one, other):
 @pytest.mark.parametrize('rows', [slice(0, 16), slice(4, 8)])
 def test_each_is_what_it_is_alone(rows, transformed):
     of = training(rows, transformed=transformed)
-    assert of._several._count == MOST
+    assert of._groups._count == MOST
     for n in [0, 1, MOST - 1, MOST, 5 * MOST + 7, 3, 10**9]:
         same(of.batch(n), of._read(n, 1))
 
 
 def test_another_batch_of_the_group_is_noticed(monkeypatch):
-    monkeypatch.setattr(several.Several, '_cut', lambda self, group: [group] * self._count)
+    monkeypatch.setattr(batch_groups.BatchGroups, '_cut', lambda self, group: [group] * self._count)
     with pytest.raises(AssertionError):
         test_each_is_what_it_is_alone(slice(0, 16), True)
 
@@ -53,7 +54,7 @@ def test_threads_make_each_group_once():
         made.append(n)
         return {'at': np.arange(n, n + count)}
 
-    of = Several(read, 8)
+    of = BatchGroups(read, 8)
     with ThreadPoolExecutor(8) as pool:
         found = [*pool.map(of, range(8 * KEPT))]
     assert [batch['at'].tolist() for batch in found] == [[n] for n in range(8 * KEPT)]
@@ -69,6 +70,27 @@ def test_nobody_changes_what_others_are_given():
     assert of.batch(0)['inputs'].shape == (16, 8, 8, 1)
 
 
+def test_what_can_fail_is_read_batch_by_batch_and_once():
+    """A batch of records that is read twice counts its bad ones twice."""
+    read = []
+
+    class Records:
+        def __len__(self):
+            return EXAMPLES
+
+        def __getitem__(self, number):
+            read.append(number)
+            return {'inputs': np.zeros((8, 8, 1), np.uint8), 'targets': number}
+
+    of = training(transformed=False)
+    of = replace(of, reader=replace(of.reader, part=Records()))
+    assert of.batch(0)['inputs'].shape == (16, 8, 8, 1) and len(read) == 16
+
+
 def test_large_ones_are_made_one_by_one():
-    assert count_of(SIZE) == count_of(2 * SIZE) == 1 and count_of(SIZE // 4) == 4 and count_of(0) == MOST
-    assert training(side=SIZE // 4096)._several._count == 1
+    assert (
+        batches_in_group(SIZE) == batches_in_group(2 * SIZE) == 1
+        and batches_in_group(SIZE // 4) == 4
+        and batches_in_group(0) == MOST
+    )
+    assert training(side=SIZE // 4096)._groups._count == 1

@@ -12,7 +12,7 @@ MOST = 32  # batches of one
 KEPT = 4  # groups; threads work on neighbours
 
 
-class Several:
+class BatchGroups:
     """n -> batch n, which is cut out of the group of batches that it lies in. The newest groups are kept.
 
     Args:
@@ -43,6 +43,6 @@ class Several:
         return [{name: x[place] for name, x in parts.items()} for place in range(self._count)]
 
 
-def count_of(bytes_of_batch: int) -> int:
+def batches_in_group(bytes_of_batch: int) -> int:
     """Returns how many batches of this size make a group."""
     return min(max(SIZE // max(bytes_of_batch, 1), 1), MOST)
